@@ -1,0 +1,1 @@
+"""What `isotypic bench` runs: interleaved timings against the plain layer."""

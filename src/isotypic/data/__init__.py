@@ -1,0 +1,1 @@
+"""Readers, data sets, splits, augmentation and loaders; no knowledge of models."""

@@ -1,0 +1,31 @@
+"""The one kind of error that a user's request can cause.
+
+A :class:`RequestError` says in one line what was expected, what came and what to do. The command line prints
+that line and exits with code 2; a programme may catch it as a ``ValueError``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class RequestError(ValueError):
+    """The request was wrong: bad input, an impossible option, a missing file."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> RequestError:
+    """Return the error for a name that is not in a list, with the nearest name that is.
+
+    Args:
+        kind: what the name stands for, in the singular ("recipe", "group").
+        name: the name received.
+        known: the names that exist.
+
+    >>> str(unknown("group", "p4mm", ["p4", "p4m"]))
+    "unknown group 'p4mm': did you mean 'p4m'? Known: p4, p4m"
+    """
+    names = list(known)
+    near = get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return RequestError(f"unknown {kind} {name!r}: {hint}Known: {', '.join(names)}")

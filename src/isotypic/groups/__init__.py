@@ -1,0 +1,1 @@
+"""Finite groups, their representations and real irreps; NumPy float64 only."""

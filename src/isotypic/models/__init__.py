@@ -1,0 +1,1 @@
+"""One architecture family a module; the trivial group gives the baseline."""

@@ -1,0 +1,1 @@
+"""Equivariant layers: ordinary modules on plain tensors."""

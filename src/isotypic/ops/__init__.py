@@ -1,0 +1,1 @@
+"""Stateless torch functions: actions on sampled signals, filter expansion, parity-adaptive resampling."""

@@ -1,0 +1,1 @@
+"""A study crosses recipes with models, augmentations, training-set sizes and seeds."""

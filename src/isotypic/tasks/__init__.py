@@ -1,0 +1,1 @@
+"""What is learned: a LightningModule each, with its losses."""
