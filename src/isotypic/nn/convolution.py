@@ -1,0 +1,238 @@
+"""Group convolutions over any number of axes; :mod:`isotypic.nn.plane` gives them their names.
+
+One weight ``[M, N / groups, components, *kernel]`` (M output fields, N input fields) is authoritative. The layer is
+exactly equivariant for a group of the grid on every input size: where a stride does not fit the size, the kernel is
+widened by the parity rule of :mod:`isotypic.ops.resampling`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from isotypic.errors import RequestError, unknown
+from isotypic.groups.catalogue import resolve
+from isotypic.groups.fields import FieldType, regular_fields, scalar_fields
+from isotypic.groups.finite import FiniteGroup
+from isotypic.nn.filters import FilterBank
+from isotypic.nn.layer import EquivariantLayer
+from isotypic.ops.action import swaps_axes
+from isotypic.ops.expansion import FilterShape
+from isotypic.ops.resampling import Sizes, remainders
+
+PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
+Extent = int | tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a kernel moves over the grid, one number an axis.
+
+    Attributes:
+        kernel: taps.
+        stride: samples between outputs.
+        padding: samples added on either side.
+        dilation: samples between taps.
+        groups: independent blocks of fields.
+        padding_mode: what the added samples hold.
+    """
+
+    kernel: Sizes
+    stride: Sizes
+    padding: Sizes
+    dilation: Sizes
+    groups: int = 1
+    padding_mode: PaddingMode = "zeros"
+
+    def remainder(self, size: Sizes) -> Sizes:
+        """How many samples the strided window would miss on an input of this size."""
+        return remainders(size, self.kernel, self.stride, self.padding, self.dilation)
+
+
+def window(
+    group: FiniteGroup,
+    kernel_size: Extent,
+    *,
+    stride: Extent,
+    padding: Extent | str,
+    dilation: Extent,
+    groups: int,
+    padding_mode: str,
+) -> Window:
+    """Spread numbers over the axes and refuse what the group does not map to itself."""
+    if padding_mode not in get_args(PaddingMode):
+        raise unknown("padding mode", padding_mode, get_args(PaddingMode))
+    kernel = spread(kernel_size, group, "kernel_size", 1)
+    steps = spread(stride, group, "stride", 1)
+    gaps = spread(dilation, group, "dilation", 1)
+    sides = _same_padding(kernel, steps, gaps) if isinstance(padding, str) else spread(padding, group, "padding", 0)
+    if isinstance(padding, str) and padding not in ("same", "valid"):
+        raise unknown("padding", padding, ("same", "valid"))
+    if padding == "valid":
+        sides = (0,) * group.dim
+    return Window(kernel, steps, sides, gaps, groups, padding_mode)  # type: ignore[arg-type]
+
+
+def spread(value: Extent, group: FiniteGroup, name: str, least: int) -> Sizes:
+    """Return one number an axis, refused where the group swaps axes that differ."""
+    sizes = (value,) * group.dim if isinstance(value, int) else tuple(value)
+    if len(sizes) != group.dim or min(sizes) < least:
+        raise RequestError(f"expected {name} of {group.dim} integers >= {least}, received {value!r}")
+    if any(swaps_axes(group, g, sizes) for g in range(group.order)):
+        raise RequestError(
+            f"expected the same {name} on the axes that {group.name} swaps, received {sizes}: "
+            "give one number, or take a subgroup that keeps the axes (D2, C2, Cs)"
+        )
+    return sizes
+
+
+def _same_padding(kernel: Sizes, stride: Sizes, dilation: Sizes) -> Sizes:
+    reach = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+    if any(r % 2 for r in reach) or set(stride) != {1}:
+        raise RequestError(
+            f"expected an odd kernel and stride 1 for padding='same', received kernel {kernel}, stride {stride}: "
+            "one-sided padding is not symmetric; give the padding as a number"
+        )
+    return tuple(r // 2 for r in reach)
+
+
+class GroupConvolution(EquivariantLayer):
+    """What convolution and transposed convolution share: types, the weight, its initialisation and its filters."""
+
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+
+    def __init__(self, types: tuple[FieldType, FieldType], window: Window, seen: int, made: int, bias: bool) -> None:
+        super().__init__(*types)
+        self.window = window
+        components = min(t.representation.dimension for t in types)
+        _divides(window.groups, types)
+        self.bank = FilterBank(FilterShape(self.in_type.group, seen, components, window.kernel))
+        self.weight = nn.Parameter(torch.empty(made, seen, components, *window.kernel))
+        if bias:
+            self.bias = nn.Parameter(torch.empty(self.out_type.fields))
+        else:
+            self.register_parameter("bias", None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """He initialisation: normal of variance ``2 / fan_in``, fan-in counted over fields, |G| and the kernel."""
+        with torch.no_grad():
+            self.weight.normal_(0.0, (2.0 / self.fan_in) ** 0.5)
+            if self.bias is not None:
+                self.bias.zero_()
+
+    @property
+    def fan_in(self) -> int:
+        """Weights that one output sample sums over."""
+        per_field = self.weight[0, 0].numel()
+        return self.in_type.fields // self.window.groups * per_field
+
+    def filters(self, x: Tensor, remainder: Sizes) -> tuple[Tensor, Sizes]:
+        """Return the filter bank for one input, in the input's memory format, and its dilation."""
+        return self.bank(self.weight, remainder, self.window.dilation, _is_channels_last(x))
+
+    def channel_bias(self) -> Tensor | None:
+        """Return the bias of every channel: one number a field."""
+        if self.bias is None:
+            return None
+        return self.bias.repeat_interleave(self.out_type.representation.dimension)
+
+    def extra_repr(self) -> str:
+        """Say types and window in one line."""
+        w = self.window
+        words = [super().extra_repr(), f"kernel {_by(w.kernel)}"]
+        defaults = {"stride": 1, "padding": 0, "dilation": 1}
+        words += [f"{n} {_by(getattr(w, n))}" for n, value in defaults.items() if set(getattr(w, n)) != {value}]
+        words += [f"groups {w.groups}"] if w.groups > 1 else []
+        return ", ".join(words)
+
+
+def conv_types(
+    group: str | FiniteGroup, dim: int, in_fields: int, out_fields: int, lift: bool
+) -> tuple[FieldType, FieldType]:
+    """Return the types of a convolution: scalar fields in when it lifts, regular fields out."""
+    resolved = resolve(group, dim)
+    return (scalar_fields if lift else regular_fields)(resolved, in_fields), regular_fields(resolved, out_fields)
+
+
+Convolution = Callable[..., Tensor]
+
+
+class DirectConvolution(GroupConvolution):
+    """The strided group convolution, over the axes of its group."""
+
+    def __init__(self, types: tuple[FieldType, FieldType], window: Window, bias: bool, convolve: Convolution) -> None:
+        super().__init__(types, window, types[0].fields // window.groups, types[1].fields, bias)
+        self.convolve = convolve
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve ``[B, in channels, *space]``; the output has the usual size of a strided convolution."""
+        self.check(x)
+        w = self.window
+        filters, dilation = self.filters(x, w.remainder(tuple(x.shape[2:])))
+        padding = w.padding
+        if w.padding_mode != "zeros":
+            x = functional.pad(x, [p for side in reversed(padding) for p in (side, side)], mode=w.padding_mode)
+            padding = (0,) * len(padding)
+        return self.convolve(x, filters, self.channel_bias(), w.stride, padding, dilation, w.groups)
+
+
+class TransposedConvolution(GroupConvolution):
+    """The adjoint of the strided group convolution, told the size to reach."""
+
+    def __init__(self, types: tuple[FieldType, FieldType], window: Window, bias: bool, convolve: Convolution) -> None:
+        super().__init__(types, window, types[1].fields // window.groups, types[0].fields, bias)
+        self.convolve = convolve
+
+    @property
+    def fan_in(self) -> int:
+        """Weights that one output sample sums over, on average: every stride-th tap of the kernel meets a sample."""
+        taps = self.weight[0, 0].numel()
+        met = max(1, taps // math.prod(self.window.stride))
+        return self.in_type.fields // self.window.groups * met
+
+    def forward(self, x: Tensor, output_size: Sizes | None = None) -> Tensor:
+        """Spread ``[B, in channels, *space]`` over the finer grid.
+
+        Args:
+            x: the signal.
+            output_size: the size to reach along each axis, between ``(n - 1) s - 2 p + d (k - 1) + 1`` (the
+                default) and s - 1 samples more: the size that the convolution with this window came from.
+        """
+        self.check(x)
+        w = self.window
+        remainder = self._excess(tuple(x.shape[2:]), output_size)
+        filters, dilation = self.filters(x, remainder)
+        return self.convolve(x, filters, self.channel_bias(), w.stride, w.padding, 0, w.groups, dilation)
+
+    def _excess(self, size: Sizes, wanted: Sizes | None) -> Sizes:
+        w = self.window
+        axes = zip(size, w.kernel, w.stride, w.padding, w.dilation, strict=True)
+        least = tuple((n - 1) * s - 2 * p + d * (k - 1) + 1 for n, k, s, p, d in axes)
+        excess = tuple(n - m for n, m in zip(wanted or least, least, strict=True))
+        if any(not 0 <= e < s for e, s in zip(excess, w.stride, strict=True)):
+            most = tuple(m + s - 1 for m, s in zip(least, w.stride, strict=True))
+            raise RequestError(f"{self}: expected output_size between {least} and {most}, received {wanted}")
+        return excess
+
+
+def _divides(groups: int, types: tuple[FieldType, FieldType]) -> None:
+    for name, kind in zip(("in_fields", "out_fields"), types, strict=True):
+        if groups < 1 or kind.fields % groups:
+            raise RequestError(f"expected {name} to be a multiple of groups={groups}, received {kind.fields}")
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    return x.is_contiguous(memory_format=formats[x.dim()]) and not x.is_contiguous()
+
+
+def _by(sizes: Sizes) -> str:
+    return str(sizes[0]) if len(set(sizes)) == 1 else "x".join(map(str, sizes))

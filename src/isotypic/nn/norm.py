@@ -1,0 +1,167 @@
+"""Normalisation that commutes with the group: statistics and affine parameters are shared over a field.
+
+Batch norm with statistics of its own for each of a field's |G| channels is *not* equivariant: the group permutes
+those channels, the statistics stay. Instance norm may share its statistics or not, both are equivariant.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from isotypic.groups.catalogue import resolve
+from isotypic.groups.fields import FieldType, regular_fields
+from isotypic.groups.finite import FiniteGroup
+from isotypic.nn.layer import EquivariantLayer
+
+
+class FieldNorm(EquivariantLayer):
+    """What the norms share: one weight and one bias a field.
+
+    Attributes:
+        weight: ``[fields]``, ones at first; None without ``affine``.
+        bias: ``[fields]``, zeros at first; None without ``affine``.
+    """
+
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
+
+    def __init__(self, kind: FieldType, eps: float, affine: bool) -> None:
+        super().__init__(kind, kind)
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(kind.fields)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(kind.fields)) if affine else None
+
+    def per_channel(self, parameter: Tensor | None) -> Tensor | None:
+        """Return one number a channel."""
+        return None if parameter is None else parameter.repeat_interleave(self.in_type.representation.dimension)
+
+
+class GroupBatchNorm(FieldNorm):
+    """Batch norm of regular fields: ``(x - mean) / sqrt(var + eps) * weight + bias``.
+
+    Mean and variance of a field are taken over batch, space *and* its |G| channels.
+
+    Args:
+        fields: fields of the signal, ``[B, fields * |G|, *space]``.
+        group: the group or its name.
+        dim: axes of space, where the group is given by name.
+        eps: added to the variance.
+        momentum: weight of the newest batch in the running statistics.
+        affine: whether to learn weight and bias.
+
+    Source:
+        S. Ioffe, C. Szegedy, Batch Normalization, ICML 2015, arXiv 1502.03167.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(
+        self,
+        fields: int,
+        group: str | FiniteGroup,
+        *,
+        dim: int = 2,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = True,
+    ) -> None:
+        super().__init__(_regular(group, dim, fields), eps, affine)
+        self.momentum = momentum
+        self.register_buffer("running_mean", torch.zeros(fields))
+        self.register_buffer("running_var", torch.ones(fields))
+        self.register_buffer("num_batches_tracked", torch.tensor(0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise by the batch's statistics in training, by the running ones in evaluation."""
+        self.check(x)
+        if not self.training:
+            return self._evaluate(x)
+        self.num_batches_tracked.add_(1)
+        order = self.in_type.representation.dimension
+        if x.is_contiguous():
+            return self._train(x.reshape(len(x), -1, order * x[0, 0].numel())).view(x.shape)
+        rows = x.movedim(1, -1)
+        return self._train(rows.reshape(-1, self.in_type.fields, order)).view(rows.shape).movedim(-1, 1)
+
+    def _train(self, fields: Tensor) -> Tensor:
+        statistics = (self.running_mean, self.running_var)
+        return functional.batch_norm(fields, *statistics, self.weight, self.bias, True, self.momentum, self.eps)
+
+    def _evaluate(self, x: Tensor) -> Tensor:
+        mean, var = self.per_channel(self.running_mean), self.per_channel(self.running_var)
+        weight, bias = self.per_channel(self.weight), self.per_channel(self.bias)
+        return functional.batch_norm(x, mean, var, weight, bias, training=False, eps=self.eps)
+
+
+class GroupInstanceNorm(FieldNorm):
+    """Instance norm of regular fields: each sample is normalised by its own mean and variance over space.
+
+    Args:
+        fields: fields of the signal, ``[B, fields * |G|, *space]``.
+        group: the group or its name.
+        dim: axes of space, where the group is given by name.
+        shared: whether a field's |G| channels share their statistics; either way is equivariant.
+        eps: added to the variance.
+        affine: whether to learn weight and bias (torch's default is not to).
+
+    Source:
+        D. Ulyanov et al., Instance Normalization, arXiv 1607.08022.
+    """
+
+    def __init__(
+        self,
+        fields: int,
+        group: str | FiniteGroup,
+        *,
+        dim: int = 2,
+        shared: bool = True,
+        eps: float = 1e-5,
+        affine: bool = False,
+    ) -> None:
+        super().__init__(_regular(group, dim, fields), eps, affine)
+        self.shared = shared
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise every sample, in training and in evaluation alike."""
+        self.check(x)
+        if not self.shared:
+            return functional.instance_norm(
+                x, weight=self.per_channel(self.weight), bias=self.per_channel(self.bias), eps=self.eps
+            )
+        fields = x.reshape(len(x), self.in_type.fields, -1)
+        return functional.instance_norm(fields, weight=self.weight, bias=self.bias, eps=self.eps).view(x.shape)
+
+
+class GroupLayerNorm(FieldNorm):
+    """Layer norm of regular fields: at every position, over all fields and their |G| channels.
+
+    Args:
+        fields: fields of the signal, ``[B, fields * |G|, *space]``.
+        group: the group or its name.
+        dim: axes of space, where the group is given by name.
+        eps: added to the variance.
+        affine: whether to learn weight and bias.
+
+    Source:
+        J. Ba et al., Layer Normalization, arXiv 1607.06450.
+    """
+
+    def __init__(
+        self, fields: int, group: str | FiniteGroup, *, dim: int = 2, eps: float = 1e-6, affine: bool = True
+    ) -> None:
+        super().__init__(_regular(group, dim, fields), eps, affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise every position of every sample."""
+        self.check(x)
+        rows = x.movedim(1, -1)
+        weight, bias = self.per_channel(self.weight), self.per_channel(self.bias)
+        return functional.layer_norm(rows, rows.shape[-1:], weight, bias, eps=self.eps).movedim(-1, 1)
+
+
+def _regular(group: str | FiniteGroup, dim: int, fields: int) -> FieldType:
+    return regular_fields(resolve(group, dim) if isinstance(group, str) else group, fields)

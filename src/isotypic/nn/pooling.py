@@ -1,0 +1,183 @@
+"""Pooling over space, symmetric on every size, and pooling over the group.
+
+The spatial pools work on every channel alone, so they need no types; where the nominal window would leave samples
+at one border unseen they follow the parity rule of :mod:`isotypic.ops.resampling` (even n: window 2; odd n: window
+3), axis by axis. Output sizes are those of the torch layer of the same name.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from enum import Enum
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from isotypic.errors import RequestError, unknown
+from isotypic.groups.catalogue import resolve
+from isotypic.groups.fields import regular_fields, scalar_fields
+from isotypic.groups.finite import FiniteGroup
+from isotypic.nn.layer import EquivariantLayer
+from isotypic.ops.resampling import pool_window, resize_linear
+
+Extent = int | Sequence[int]
+
+
+class ParityPool(nn.Module):
+    """A pool over space whose window follows the parity of each axis.
+
+    Args:
+        kernel_size: nominal window, one number or one an axis.
+        stride: samples between windows; default the window.
+        padding: nominal padding on both sides.
+        round_up: for a size that does not fit, one output more ((n + 1)/2 for odd n) instead of the usual size.
+    """
+
+    def __init__(
+        self,
+        kernel_size: Extent = 2,
+        stride: Extent | None = None,
+        padding: Extent = 0,
+        *,
+        round_up: bool = False,
+    ) -> None:
+        super().__init__()
+        self.kernel_size, self.stride, self.padding = (
+            kernel_size,
+            kernel_size if stride is None else stride,
+            padding,
+        )
+        self.round_up = round_up
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool ``[B, C, *space]``, any channels, over two or three axes of space."""
+        space = tuple(x.shape[2:])
+        nominal = zip(
+            space,
+            *(_spread(e, len(space)) for e in (self.kernel_size, self.stride, self.padding)),
+            strict=True,
+        )
+        windows, padding = zip(
+            *(pool_window(n, k, s, p, round_up=self.round_up) for n, k, s, p in nominal), strict=True
+        )
+        return self.pool(x, windows, _spread(self.stride, len(space)), padding)
+
+    @abstractmethod
+    def pool(self, x: Tensor, window: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...]) -> Tensor:
+        """Pool with windows that fit."""
+
+    def extra_repr(self) -> str:
+        """Say the nominal window."""
+        return f"kernel {self.kernel_size}, stride {self.stride}, padding {self.padding}, round_up={self.round_up}"
+
+
+class ParityMaxPool(ParityPool):
+    """Maximum over parity-adaptive windows (:class:`ParityPool`).
+
+    >>> ParityMaxPool(2)(torch.zeros(1, 1, 16, 17)).shape
+    torch.Size([1, 1, 8, 8])
+    """
+
+    def pool(self, x: Tensor, window: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...]) -> Tensor:
+        """Take the maximum; padding never wins."""
+        return _MAX_POOLS[len(window)](x, window, stride, padding)
+
+
+class ParityAvgPool(ParityPool):
+    """Mean over parity-adaptive windows (:class:`ParityPool`); padded samples count as zeros."""
+
+    def pool(self, x: Tensor, window: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...]) -> Tensor:
+        """Take the mean."""
+        return _AVG_POOLS[len(window)](x, window, stride, padding)
+
+
+class ParityUpsample(nn.Module):
+    """Linear upsampling to a size that it is told, the inverse of a parity-adaptive pool.
+
+    ``upsample(x, size)`` interpolates with coinciding corners from m to 2 m - 1 samples and with half-pixel centres
+    otherwise; both commute with the group. Without a size it doubles every axis.
+
+    >>> ParityUpsample()(torch.zeros(1, 1, 8, 9), (15, 18)).shape
+    torch.Size([1, 1, 15, 18])
+    """
+
+    def forward(self, x: Tensor, size: Sequence[int] | None = None) -> Tensor:
+        """Upsample ``[B, C, *space]``."""
+        return resize_linear(x, tuple(size) if size is not None else tuple(2 * n for n in x.shape[2:]))
+
+
+class Reduction(str, Enum):
+    """How a field's |G| channels become one invariant channel."""
+
+    MAX = "max"
+    MEAN = "mean"
+
+    @classmethod
+    def of(cls, name: str | Reduction) -> Reduction:
+        """Return a reduction by name; RequestError for another name."""
+        if name not in set(cls):
+            raise unknown("reduction over the group", str(name), [r.value for r in cls])
+        return cls(name)
+
+
+class GroupPool(EquivariantLayer):
+    """Pool over the group: ``[B, fields * |G|, *space] -> [B, fields, *space]``, regular fields to scalar ones.
+
+    Args:
+        fields: fields of the input.
+        group: the group or its name.
+        reduce: ``"max"`` or ``"mean"``.
+        dim: axes of space, where the group is given by name.
+    """
+
+    def __init__(self, fields: int, group: str | FiniteGroup, reduce: str = "max", *, dim: int = 2) -> None:
+        resolved = resolve(group, dim) if isinstance(group, str) else group
+        super().__init__(regular_fields(resolved, fields), scalar_fields(resolved, fields))
+        self.reduce = Reduction.of(reduce)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool every field over its |G| channels."""
+        self.check(x)
+        fields = x.unflatten(1, (self.in_type.fields, -1))
+        return fields.amax(2) if self.reduce is Reduction.MAX else fields.mean(2)
+
+
+class InvariantHead(nn.Module):
+    """Regular fields to numbers that the group does not change: pool over space, over the group, then linear.
+
+    Space comes first: a linear layer on flattened space would see where things are, and change under the group.
+
+    Args:
+        fields: fields of the input ``[B, fields * |G|, *space]``.
+        out_features: numbers to put out, such as classes.
+        group: the group or its name.
+        reduce: how to pool over the group, ``"max"`` or ``"mean"``.
+        dim: axes of space, where the group is given by name.
+    """
+
+    def __init__(
+        self, fields: int, out_features: int, group: str | FiniteGroup, reduce: str = "max", *, dim: int = 2
+    ) -> None:
+        super().__init__()
+        if out_features < 1:
+            raise RequestError(f"expected at least one output feature, received {out_features}")
+        self.pool = GroupPool(fields, group, reduce, dim=dim)
+        self.linear = nn.Linear(fields, out_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``[B, out_features]``."""
+        axes = tuple(range(2, x.dim()))
+        pooled = self.pool(x.mean(axes, keepdim=True))
+        return self.linear(pooled.flatten(1))
+
+
+_MAX_POOLS = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
+_AVG_POOLS = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.avg_pool3d}
+
+
+def _spread(extent: Extent, axes: int) -> tuple[int, ...]:
+    sizes = (extent,) * axes if isinstance(extent, int) else tuple(extent)
+    if len(sizes) != axes:
+        raise RequestError(f"expected one number or {axes}, one an axis, received {extent}")
+    return sizes
