@@ -65,4 +65,12 @@ class FilterBank(nn.Module):
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
-    return a.dtype == b.dtype and a.device == b.device and torch.equal(a, b)
+    """Whether two tensors hold the same bits; comparing whole words is several times faster than floats."""
+    return a.dtype == b.dtype and a.device == b.device and torch.equal(_words(a), _words(b))
+
+
+def _words(tensor: Tensor) -> Tensor:
+    flat = tensor.detach().reshape(-1)
+    bytes_held = flat.numel() * flat.element_size()
+    words = next((dtype for size, dtype in ((8, torch.int64), (4, torch.int32)) if bytes_held % size == 0), flat.dtype)
+    return flat.view(words)

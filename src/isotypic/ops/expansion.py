@@ -126,7 +126,10 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return _GatherSum.apply(gradient, *ctx.saved_tensors, ctx.row), None, None
+        index, inverse = ctx.saved_tensors
+        if gradient.requires_grad:
+            return _GatherSum.apply(gradient, index, inverse, ctx.row), None, None
+        return _gather_sum(gradient, inverse, ctx.row), None, None
 
 
 class _GatherSum(torch.autograd.Function):
@@ -134,7 +137,7 @@ class _GatherSum(torch.autograd.Function):
 
     @staticmethod
     def forward(copies: Tensor, index: Tensor, inverse: Tensor, row: int) -> Tensor:
-        return copies.index_select(1, inverse).view(len(copies), -1, row).sum(1)
+        return _gather_sum(copies, inverse, row)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -143,3 +146,7 @@ class _GatherSum(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         return _Gather.apply(gradient, *ctx.saved_tensors), None, None, None
+
+
+def _gather_sum(copies: Tensor, inverse: Tensor, row: int) -> Tensor:
+    return copies.index_select(1, inverse).view(len(copies), -1, row).sum(1)

@@ -1,0 +1,106 @@
+"""Configuration: pydantic models read from YAML, with errors that a user can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from difflib import get_close_matches
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from isotypic.errors import RequestError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Config(BaseModel):
+    """Base of every section of a recipe: unknown keys are refused, and it does not change once made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def validated(model: type[Model], raw: Mapping[str, Any], where: str) -> Model:
+    """Return a configuration from plain data.
+
+    Args:
+        model: the pydantic model.
+        raw: what the YAML file held.
+        where: what to call the source in an error ("recipe digits").
+
+    Raises:
+        RequestError: one line that names the key, what was expected and what came; for an unknown key the
+            nearest known one.
+    """
+    try:
+        return model.model_validate(dict(raw))
+    except ValidationError as error:
+        raise RequestError(f"{where}: {_first_problem(error, model)}") from error
+
+
+def assign(raw: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
+    """Return plain data with ``key=value`` assignments applied; keys are dotted, values are YAML.
+
+    >>> assign({"training": {"steps": 10}}, ["training.steps=20", "data.resize=[32, 32]"])
+    {'training': {'steps': 20}, 'data': {'resize': [32, 32]}}
+
+    Raises:
+        RequestError: an assignment without ``=``, or one that goes into a value that is no section.
+    """
+    changed = deepcopy(dict(raw))
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals or not key:
+            raise RequestError(f"expected key=value, received {assignment!r}; for example --set training.steps=500")
+        *path, last = key.strip().split(".")
+        section = changed
+        for part in path:
+            section = section.setdefault(part, {})
+            if not isinstance(section, dict):
+                raise RequestError(f"expected a section at {part!r} in {key!r}, found the value {section!r}")
+        section[last] = _parse(value, assignment)
+    return changed
+
+
+def _parse(value: str, assignment: str) -> Any:
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise RequestError(f"expected a YAML value in {assignment!r}, such as 3, 0.1, [1, 2] or name") from error
+
+
+def _first_problem(error: ValidationError, model: type[BaseModel]) -> str:
+    problem = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return _unknown_key(key, str(problem["loc"][-1]), _fields_at(model, problem["loc"][:-1]))
+    received = "" if problem["type"] == "missing" else f", received {problem['input']!r}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{key}: {message[0].lower() + message[1:]}{received}"
+
+
+def _unknown_key(key: str, last: str, known: list[str]) -> str:
+    near = get_close_matches(last, known, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"unknown key {key!r}: {hint}Known: {', '.join(known)}"
+
+
+def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    """Return the field names of the section that an error's location leads to."""
+    sections = [model]
+    for part in path:
+        inner = [kind for section in sections for kind in _models_of(section, part)]
+        sections = inner or sections
+    return sorted({name for section in sections for name in section.model_fields})
+
+
+def _models_of(section: type[BaseModel], part: int | str) -> list[type[BaseModel]]:
+    field = section.model_fields.get(str(part))
+    return [] if field is None else _models_in(field.annotation)
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]

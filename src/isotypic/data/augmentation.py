@@ -1,0 +1,107 @@
+"""Random symmetries of a training batch: every image moved by its own element of a group of the plane.
+
+The quarter turns and flips are exact: they permute pixels. On a rectangle only the elements that keep its
+shape are drawn. The draws come from torch's global generator on the CPU, so they are the same on every
+device. A module in eval mode changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+
+import torch
+from kornia.geometry.transform import rotate
+from torch import nn
+
+from isotypic.errors import RequestError, unknown
+from isotypic.groups.catalogue import named
+from isotypic.ops.action import act, swaps_axes
+
+
+class RandomElement(nn.Module):
+    """Move every image of a batch by a uniformly random element of a group.
+
+    Args:
+        group: the name of a group of the pixel grid: p4 (quarter turns), pmm (flips), p4m (both).
+    """
+
+    def __init__(self, group: str) -> None:
+        super().__init__()
+        self.group = named(group)
+        keeping = [g for g in range(self.group.order) if not swaps_axes(self.group, g, (1, 2))]
+        self.keeping = torch.tensor(keeping)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the moved images.
+
+        Args:
+            images: ``[B, C, H, W]``.
+
+        Raises:
+            RequestError: the shape is another.
+        """
+        _check_batch(images)
+        if not self.training:
+            return images
+        drawn, moved = self.draw(images), torch.empty_like(images)
+        for element in drawn.unique().tolist():
+            rows = (drawn == element).nonzero().flatten().to(images.device)
+            moved[rows] = act(images[rows], element, self.group)
+        return moved
+
+    def draw(self, images: torch.Tensor) -> torch.Tensor:
+        """Return one random element for each image, ``[B]`` int64 on the CPU."""
+        square = images.shape[-2] == images.shape[-1]
+        elements = torch.arange(self.group.order) if square else self.keeping
+        return elements[torch.randint(len(elements), (len(images),))]
+
+
+class RandomAngle(nn.Module):
+    """Rotate every image by its own uniformly random angle: bilinear, zero outside, no reflection.
+
+    It is approximate: interpolation smooths. Zero is the mean of normalised images.
+    """
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the rotated images.
+
+        Args:
+            images: ``[B, C, H, W]`` float.
+
+        Raises:
+            RequestError: the shape is another.
+        """
+        _check_batch(images)
+        if not self.training:
+            return images
+        degrees = torch.rand(len(images)) * 360
+        return rotate(images, degrees.to(images), mode="bilinear", padding_mode="zeros", align_corners=True)
+
+
+AUGMENTATIONS: Mapping[str, Callable[[], nn.Module]] = MappingProxyType(
+    {
+        "none": nn.Identity,
+        "rot90": partial(RandomElement, "p4"),
+        "flips": partial(RandomElement, "pmm"),
+        "d4": partial(RandomElement, "p4m"),
+        "rotate": RandomAngle,
+    }
+)
+
+
+def augmentation(name: str) -> nn.Module:
+    """Return an augmentation by its name: none, rot90, flips, d4 or rotate.
+
+    Raises:
+        RequestError: there is no such augmentation.
+    """
+    if name not in AUGMENTATIONS:
+        raise unknown("augmentation", name, AUGMENTATIONS)
+    return AUGMENTATIONS[name]()
+
+
+def _check_batch(images: torch.Tensor) -> None:
+    if images.ndim != 4:
+        raise RequestError(f"expected a batch of images [B, C, H, W], received {list(images.shape)}")

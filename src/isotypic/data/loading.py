@@ -1,0 +1,160 @@
+"""Batches of normalised images for training and evaluation, the same for any number of workers.
+
+Order: the stream of images is one permutation after another, each drawn from (seed, number of the pass).
+Without ``steps`` an epoch is one pass. With ``steps`` an epoch is the next ``steps * batch_size`` images of
+the stream: every image comes once before any comes again, and training sets of different sizes get the same
+budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from isotypic.data.image_set import ImageSet
+from isotypic.data.normalisation import Normalisation
+from isotypic.errors import RequestError
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+class ArrayDataset(Dataset[Batch]):
+    """Some images of a set, normalised; one array access a batch.
+
+    ``dataset[i]`` is one image ``[C, H, W]`` float32 with its label; ``dataset[[i, j, ...]]`` and
+    ``__getitems__`` give a whole batch ``[B, C, H, W]`` with its labels ``[B]`` int64.
+
+    Args:
+        image_set: where the images are; may be a memory map, which workers share.
+        indices: the images of this part.
+        normalisation: fitted to the training part.
+
+    Raises:
+        RequestError: there are no indices, or one is out of range.
+    """
+
+    def __init__(self, image_set: ImageSet, indices: np.ndarray, normalisation: Normalisation) -> None:
+        self.indices = np.asarray(indices, dtype=np.int64)
+        if not len(self.indices) or self.indices.min() < 0 or self.indices.max() >= len(image_set):
+            raise RequestError(
+                f"{image_set.name}: expected at least one index in 0..{len(image_set) - 1}, "
+                f"received {len(self.indices)} indices"
+            )
+        self.image_set = image_set
+        self.normalisation = normalisation
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The labels ``[len(self)]`` of these images."""
+        return self.image_set.labels[self.indices]
+
+    def __getitem__(self, position: int | Sequence[int]) -> Batch:
+        if isinstance(position, Sequence):
+            return self.__getitems__(position)
+        images, labels = self.__getitems__([position])
+        return images[0], labels[0]
+
+    def __getitems__(self, positions: Sequence[int]) -> Batch:
+        """Return the images ``[B, C, H, W]`` float32 and the labels ``[B]`` at some positions."""
+        rows = self.indices[np.asarray(positions)]
+        images = torch.from_numpy(np.asarray(self.image_set.images[rows]))
+        return self.normalisation.apply(images), torch.from_numpy(self.image_set.labels[rows])
+
+
+class BatchSampler(Sampler[list[int]]):
+    """Positions of each batch; one stream for all epochs, so an epoch can be resumed by its number.
+
+    Args:
+        count: how many images there are.
+        batch_size: images a batch; with ``steps`` it may exceed ``count``.
+        shuffle: draw a new order in every pass; otherwise every pass is in order.
+        seed: of the order.
+        steps: batches an epoch, each full; None makes an epoch one pass, its last batch maybe shorter.
+
+    Raises:
+        RequestError: a number is not positive, or the seed is negative.
+    """
+
+    def __init__(self, count: int, batch_size: int, shuffle: bool, seed: int, steps: int | None = None) -> None:
+        for what, value in (("images", count), ("batch size", batch_size), ("steps", steps)):
+            if value is not None and value < 1:
+                raise RequestError(f"expected {what} of at least 1, received {value}")
+        if seed < 0:
+            raise RequestError(f"expected a seed of at least 0, received {seed}")
+        self.count, self.batch_size, self.steps = count, batch_size, steps
+        self.shuffle, self.seed = shuffle, seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return -(-self.count // self.batch_size) if self.steps is None else self.steps
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch comes next; otherwise each iteration goes on to the next one."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        # a generator: DataLoader makes iterators that it never draws from, and those must not count as epochs
+        epoch, self.epoch = self.epoch, self.epoch + 1
+        length = self.count if self.steps is None else self.steps * self.batch_size
+        yield from self._batches(epoch * length, (epoch + 1) * length)
+
+    def _batches(self, start: int, stop: int) -> Iterator[list[int]]:
+        """Yield the positions ``start..stop`` of the stream in batches."""
+        batch: list[int] = []
+        for number in range(start // self.count, -(-stop // self.count)):
+            first = number * self.count
+            for position in self._order(number)[max(start - first, 0) : stop - first]:
+                batch.append(position)
+                if len(batch) == self.batch_size:
+                    yield batch
+                    batch = []
+        if batch:
+            yield batch
+
+    def _order(self, number: int) -> list[int]:
+        if not self.shuffle:
+            return list(range(self.count))
+        return np.random.default_rng([self.seed, number]).permutation(self.count).tolist()
+
+
+def loader(
+    dataset: ArrayDataset,
+    batch_size: int,
+    *,
+    shuffle: bool,
+    seed: int,
+    workers: int = 0,
+    steps: int | None = None,
+) -> DataLoader[Batch]:
+    """Return a loader of batches (images ``[B, C, H, W]`` float32, labels ``[B]`` int64).
+
+    The batches depend on the arguments and the epoch alone, not on the workers or torch's global generator.
+
+    Args:
+        dataset: the images.
+        batch_size: images a batch.
+        shuffle: a new order in every pass.
+        seed: of the order.
+        workers: processes that fetch; 0 fetches in this one.
+        steps: batches an epoch, each full, going on where the last epoch ended; None makes an epoch one pass.
+
+    Raises:
+        RequestError: a number is not positive.
+    """
+    if workers < 0:
+        raise RequestError(f"expected workers of at least 0, received {workers}")
+    return DataLoader(
+        dataset,
+        sampler=BatchSampler(len(dataset), batch_size, shuffle, seed, steps),
+        batch_size=None,  # the sampler gives whole batches
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator().manual_seed(seed),
+    )

@@ -1,0 +1,69 @@
+"""Stages of group convolution, batch norm and ReLU, halved in between: the classifier of the digit studies.
+
+With the trivial group it is the ordinary CNN, from the same code.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from isotypic.configuration import Config
+from isotypic.groups.catalogue import resolve
+from isotypic.models.matching import Match, matched_fields
+from isotypic.nn.dropout import GroupDropout
+from isotypic.nn.norm import GroupBatchNorm
+from isotypic.nn.plane import GroupConv2d
+from isotypic.nn.pooling import InvariantHead, ParityMaxPool
+
+
+class ConvNetConfig(Config):
+    """The ``model`` section of a recipe for :class:`ConvNet`."""
+
+    family: Literal["convnet"] = "convnet"
+    group: str = Field("trivial", description="symmetry group of the plane: trivial, p4, p4m, C2, D2, Cs")
+    match: Match = Field(Match.PARAMETERS, description="what a group network shares with the plain one")
+    stages: list[list[int]] = Field([[16], [32, 32]], description="channels of the plain network, stage by stage")
+    kernel_size: int = Field(3, ge=1, description="taps along each axis; odd")
+    dropout: float = Field(0.0, ge=0, lt=1, description="probability to drop a field after a stage")
+    pool: Literal["max", "mean"] = Field("max", description="pooling over the group before the last layer")
+
+
+class ConvNet(nn.Module):
+    """A classifier ``[B, in_channels, y, x] -> [B, classes]`` that a group does not change.
+
+    Attributes:
+        group: the symmetry group; the logits are invariant under it, exactly, on every image size.
+
+    Args:
+        config: widths, group and matching.
+        in_channels: channels of the image.
+        classes: how many logits.
+    """
+
+    def __init__(self, config: ConvNetConfig, in_channels: int, classes: int) -> None:
+        super().__init__()
+        self.group = resolve(config.group, 2)
+        fields = [[matched_fields(width, self.group, config.match) for width in stage] for stage in config.stages]
+        before = in_channels
+        blocks: list[nn.Module] = []
+        for number, stage in enumerate(fields):
+            if number:
+                blocks.append(ParityMaxPool(2))
+            for width in stage:
+                blocks += self._block(before, width, config.kernel_size, lift=not blocks)
+                before = width
+            if config.dropout:
+                blocks.append(GroupDropout(before, self.group, config.dropout))
+        self.features = nn.Sequential(*blocks)
+        self.head = InvariantHead(before, classes, self.group, config.pool)
+
+    def _block(self, before: int, width: int, kernel: int, lift: bool) -> list[nn.Module]:
+        conv = GroupConv2d(before, width, kernel, self.group, lift=lift, padding=kernel // 2, bias=False)
+        return [conv, GroupBatchNorm(width, self.group), nn.ReLU(inplace=True)]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the logits ``[B, classes]``."""
+        return self.head(self.features(image))

@@ -1,0 +1,96 @@
+"""A recipe: data, task, model family and training of one system, read from a YAML file.
+
+The recipes that come with the package are the YAML files of ``isotypic/recipes``; a path to a YAML file of one's own
+serves as well. A recipe may hold a ``study`` section, which :mod:`isotypic.studies.spec` reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field
+
+from isotypic.configuration import Config, assign, validated
+from isotypic.data.catalogue import recognise
+from isotypic.data.config import DataConfig
+from isotypic.errors import RequestError, unknown
+from isotypic.models.catalogue import ModelConfig
+from isotypic.models.convnet import ConvNetConfig
+from isotypic.tasks.training import TrainingConfig
+
+
+class Recipe(Config):
+    """One system: what is learned, from what, by which network, within which budget."""
+
+    name: str = Field(description="what to call it")
+    title: str = Field("", description="a heading")
+    description: str = Field("", description="one or two sentences on the data and where they come from")
+    task: Literal["classification"] = Field("classification", description="what is learned")
+    data: DataConfig = Field(DataConfig(), description="the images")
+    model: ModelConfig = Field(ConvNetConfig(), description="the network")
+    augmentation: str = Field("none", description="random symmetries of the training batches")
+    training: TrainingConfig = Field(TrainingConfig(), description="the budget")
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the recipes that come with the package."""
+    folder = resources.files("isotypic.recipes")
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def read_recipe(name: str) -> dict[str, Any]:
+    """Return the plain data of a recipe.
+
+    Args:
+        name: a recipe of the package, or the path of a YAML file.
+
+    Raises:
+        RequestError: neither is there, or the file is no YAML mapping.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise RequestError(f"expected a recipe file at {path}, found none")
+        return _mapping(path.read_text(encoding="utf-8"), name)
+    if name not in recipe_names():
+        raise unknown("recipe", name, recipe_names())
+    text = resources.files("isotypic.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    return _mapping(text, name)
+
+
+def with_request(raw: Mapping[str, Any], data: Path | None, assignments: Iterable[str]) -> dict[str, Any]:
+    """Return a recipe with what the command line asks: ``--data`` and ``--set key=value``.
+
+    ``--data`` also decides which reader is used, by what lies at the path.
+    """
+    changed = dict(raw)
+    if data is not None:
+        section = {**changed.get("data", {}), "path": str(data.resolve())}
+        changed["data"] = {**section, "dataset": recognise(data)}
+    return assign(changed, assignments)
+
+
+def recipe_of(raw: Mapping[str, Any]) -> Recipe:
+    """Return the validated recipe; its ``study`` section is left to the study.
+
+    Raises:
+        RequestError: an unknown key, a value out of range, a missing name.
+    """
+    plain = {key: value for key, value in raw.items() if key != "study"}
+    return validated(Recipe, plain, f"recipe {raw.get('name', '?')}")
+
+
+def _mapping(text: str, name: str) -> dict[str, Any]:
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RequestError(f"recipe {name}: not valid YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(raw, dict):
+        raise RequestError(
+            f"recipe {name}: expected a mapping with data, model and training, found {type(raw).__name__}"
+        )
+    return raw

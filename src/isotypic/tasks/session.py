@@ -1,0 +1,109 @@
+"""One training session of a recipe: data, network and task put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from isotypic.data.augmentation import augmentation
+from isotypic.data.catalogue import load
+from isotypic.data.image_set import ImageSet
+from isotypic.data.loading import ArrayDataset, Batch, loader
+from isotypic.data.normalisation import Normalisation
+from isotypic.data.splits import Splits, split
+from isotypic.models.catalogue import build
+from isotypic.tasks.classification import Classification, LearningCurves
+from isotypic.tasks.recipe import Recipe
+from isotypic.tasks.training import Progress, fit, quiet_lightning
+
+
+@dataclass(frozen=True)
+class Material:
+    """The images of a recipe and their split.
+
+    Attributes:
+        images: all images with labels.
+        splits: which of them are for training, validation and test.
+    """
+
+    images: ImageSet
+    splits: Splits
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a session made.
+
+    Attributes:
+        model: the trained network, on the CPU.
+        normalisation: what its inputs must go through.
+        curves: the learning curves.
+        seconds: how long training took.
+    """
+
+    model: nn.Module
+    normalisation: Normalisation
+    curves: LearningCurves
+    seconds: float
+
+
+def material(recipe: Recipe, cache: Path) -> Material:
+    """Load the images of a recipe and split them; decoded images are kept in ``cache``."""
+    images = load(recipe.data, cache)
+    return Material(images, split(images, recipe.data))
+
+
+def train(
+    recipe: Recipe,
+    material: Material,
+    subset: np.ndarray,
+    *,
+    seed: int,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> Trained:
+    """Train the network of a recipe on some of its training images.
+
+    Args:
+        recipe: network, augmentation and budget.
+        material: the images.
+        subset: indices of the training images to use.
+        seed: of initialisation, order and augmentation.
+        device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
+        progress: called with the fraction done.
+    """
+    quiet_lightning()
+    torch.manual_seed(seed)
+    images, config = material.images, recipe.training
+    normalisation = Normalisation.of(images.images, subset)
+    model = build(recipe.model, images.shape[0], len(images.classes))
+    task = Classification(model, augmentation(recipe.augmentation), config)
+    batches = loader(
+        ArrayDataset(images, subset, normalisation),
+        config.batch_size,
+        shuffle=True,
+        seed=seed,
+        workers=config.workers,
+        steps=config.steps_per_evaluation,
+    )
+    seconds = fit(
+        task,
+        batches,
+        evaluation_batches(images, material.splits.validation, normalisation),
+        config,
+        device=device,
+        progress=progress,
+    )
+    return Trained(model.cpu(), normalisation, task.curves, seconds)
+
+
+def evaluation_batches(
+    images: ImageSet, indices: np.ndarray, normalisation: Normalisation, batch_size: int = 256
+) -> DataLoader[Batch]:
+    """Return batches of some images in their order."""
+    return loader(ArrayDataset(images, indices, normalisation), batch_size, shuffle=False, seed=0)
