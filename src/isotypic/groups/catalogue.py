@@ -118,7 +118,7 @@ def _plane(name: str) -> FiniteGroup:
     canonical = _ALIASES.get(name.lower(), name)
     if canonical.lower() == "cs":
         return generate("Cs", [FLIP])
-    match = re.fullmatch(r"([CcDd])([1-9]\d{0,2})", canonical)
+    match = re.fullmatch(r"([CcDd])([1-9]\d?)", canonical)
     if match is None:
         raise unknown("group of the plane", name, _PLANE_EXAMPLES)
     family, n = match[1].upper(), int(match[2])

@@ -24,7 +24,7 @@ Indices = NDArray[np.int64]
 TOLERANCE = 1e-9
 """Entries of group matrices closer than this are the same number; they are algebraic numbers of size one."""
 
-MAX_ORDER = 4096
+MAX_ORDER = 512
 """A closure that grows beyond this many elements is taken for an infinite group."""
 
 
@@ -214,9 +214,11 @@ def _locate(matrices: Floats, elements: Floats) -> Indices:
 
 
 def _axis(rotation: Floats) -> Floats:
-    """Return the rotation axis, scaled so that its largest entry is +-1 and its first entry positive."""
-    values, vectors = np.linalg.eig(rotation)
-    axis = np.real(vectors[:, np.argmin(np.abs(values - 1))])
-    axis = axis / np.abs(axis).max()
-    axis[np.abs(axis) < TOLERANCE] = 0.0
-    return axis * np.sign(axis[np.nonzero(axis)[0][0]])
+    """Return the axis of a rotation of space, right-handed in array axis order, its largest entry +-1."""
+    axis = np.array([rotation[j, i] - rotation[i, j] for i, j in ((1, 2), (2, 0), (0, 1))])
+    if np.abs(axis).max() < TOLERANCE:
+        # A half turn: every column of R + 1 lies along the axis, which has no direction.
+        columns = rotation + np.eye(3)
+        axis = columns[:, np.argmax(np.abs(columns).max(axis=0))]
+        axis = axis * np.sign(axis[np.nonzero(np.abs(axis) > TOLERANCE)[0][0]])
+    return np.round(axis / np.abs(axis).max(), 9) + 0.0

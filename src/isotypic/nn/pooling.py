@@ -31,7 +31,11 @@ class ParityPool(nn.Module):
         kernel_size: nominal window, one number or one an axis.
         stride: samples between windows; default the window.
         padding: nominal padding on both sides.
-        round_up: for a size that does not fit, one output more ((n + 1)/2 for odd n) instead of the usual size.
+        round_up: for a size that does not fit, one output more ((n + 1)/2 for odd n) instead of the usual size;
+            for strides 1 and 2.
+
+    Raises:
+        RequestError: ``round_up`` with a larger stride, whose windows could see padding alone.
     """
 
     def __init__(
@@ -49,6 +53,9 @@ class ParityPool(nn.Module):
             padding,
         )
         self.round_up = round_up
+        steps = (self.stride,) if isinstance(self.stride, int) else self.stride
+        if round_up and max(steps) > 2:
+            raise RequestError(f"expected stride 1 or 2 for a pool that rounds up, received {self.stride}")
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool ``[B, C, *space]``, any channels, over two or three axes of space."""
@@ -75,13 +82,14 @@ class ParityPool(nn.Module):
 class ParityMaxPool(ParityPool):
     """Maximum over parity-adaptive windows (:class:`ParityPool`).
 
+    >>> import torch
     >>> ParityMaxPool(2)(torch.zeros(1, 1, 16, 17)).shape
     torch.Size([1, 1, 8, 8])
     """
 
     def pool(self, x: Tensor, window: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...]) -> Tensor:
         """Take the maximum; padding never wins."""
-        return _MAX_POOLS[len(window)](x, window, stride, padding)
+        return _MAX_POOLS[len(window)](_padded(x, padding, float("-inf")), window, stride)
 
 
 class ParityAvgPool(ParityPool):
@@ -89,7 +97,7 @@ class ParityAvgPool(ParityPool):
 
     def pool(self, x: Tensor, window: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...]) -> Tensor:
         """Take the mean."""
-        return _AVG_POOLS[len(window)](x, window, stride, padding)
+        return _AVG_POOLS[len(window)](_padded(x, padding, 0.0), window, stride)
 
 
 class ParityUpsample(nn.Module):
@@ -98,6 +106,7 @@ class ParityUpsample(nn.Module):
     ``upsample(x, size)`` interpolates with coinciding corners from m to 2 m - 1 samples and with half-pixel centres
     otherwise; both commute with the group. Without a size it doubles every axis.
 
+    >>> import torch
     >>> ParityUpsample()(torch.zeros(1, 1, 8, 9), (15, 18)).shape
     torch.Size([1, 1, 15, 18])
     """
@@ -174,6 +183,12 @@ class InvariantHead(nn.Module):
 
 _MAX_POOLS = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
 _AVG_POOLS = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.avg_pool3d}
+
+
+def _padded(x: Tensor, padding: tuple[int, ...], value: float) -> Tensor:
+    """Pad both sides of space; torch's pools take no more than half a window themselves."""
+    sides = [p for side in reversed(padding) for p in (side, side)]
+    return functional.pad(x, sides, value=value) if any(padding) else x
 
 
 def _spread(extent: Extent, axes: int) -> tuple[int, ...]:

@@ -1,0 +1,97 @@
+"""One live display for a study: a bar with the time left, and what each worker does; plain lines without a terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from isotypic.studies.records import Cell
+from isotypic.studies.workers import Advanced, Ended, Event
+
+
+class StudyDisplay:
+    """Shows how far a study has come.
+
+    Args:
+        console: where to write.
+        total: cells of the whole study.
+        finished: cells that were done before.
+    """
+
+    def __init__(self, console: Console, total: int, finished: int) -> None:
+        self.console, self.total = console, total
+        self.before = self.ended = finished
+        self.failures = 0
+        self.running: dict[Cell, float] = {}
+        self.start = time.monotonic()
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("cells"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=console,
+            expand=True,
+        )
+        self.task = self.bar.add_task("study", total=total, completed=finished, left="")
+
+    def follow(self, events: Iterable[Event]) -> None:
+        """Show events until there are no more."""
+        if not self.console.is_terminal:
+            for event in events:
+                self._take(event)
+                if isinstance(event, Ended):
+                    self.console.print(f"[{self.ended}/{self.total}] {_say(event)}; {self.time_left()}", markup=False)
+            return
+        with Live(self._picture(), console=self.console, refresh_per_second=4) as live:
+            for event in events:
+                self._take(event)
+                if isinstance(event, Ended) and event.error:
+                    live.console.print(_say(event), style="red", markup=False)
+                live.update(self._picture())
+
+    def time_left(self) -> str:
+        """Say how long the rest takes at the pace so far."""
+        done = self.ended - self.before + sum(self.running.values())
+        rest = self.total - self.ended - sum(self.running.values())
+        if rest <= 0:
+            return "done"
+        if done < 0.2:
+            return "estimating time left"
+        seconds = (time.monotonic() - self.start) * rest / done
+        return f"{_duration(seconds)} left"
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Advanced):
+            self.running[event.cell] = event.fraction
+        else:
+            self.running.pop(event.cell, None)
+            self.ended += 1
+            self.failures += event.error is not None
+        self.bar.update(self.task, completed=self.ended + sum(self.running.values()), left=self.time_left())
+
+    def _picture(self) -> Group:
+        lines = [Text(f"  {_name(cell)}  {fraction:4.0%}", style="dim") for cell, fraction in self.running.items()]
+        return Group(self.bar, *lines)
+
+
+def _say(event: Ended) -> str:
+    return f"{_name(event.cell)}: {'done' if event.error is None else 'FAILED, ' + event.error}"
+
+
+def _name(cell: Cell) -> str:
+    return f"{cell.arm.label}, {cell.size} images, seed {cell.seed}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

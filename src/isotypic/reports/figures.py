@@ -1,0 +1,227 @@
+"""The figures of accuracy: against size, by rotation, over training, and the declared comparison."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from isotypic.reports.findings import Findings
+from isotypic.reports.notation import count, signed
+from isotypic.reports.style import GRID, INK, MUTED, arm_style, draw, legend, wrapped
+from isotypic.studies.records import ArmRef, Curves
+from isotypic.studies.statistics import Interval, accuracy_interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST_PANELS = 4
+SPREAD = 0.14
+
+
+def accuracy_by_size(findings: Findings) -> str:
+    """Draw accuracy against training-set size, a panel a test set, with 95 % intervals."""
+
+    def plot(figure: Figure) -> None:
+        tests = _tests(findings)
+        panels = figure.subplots(1, len(tests), sharey=True, squeeze=False)[0]
+        for axes, test in zip(panels, tests, strict=True):
+            for place, arm in enumerate(findings.arms):
+                _accuracy_line(axes, findings, test, arm, place)
+            axes.set_title(f"{test.capitalize()} test images")
+            _size_axis(axes, findings.study.info.sizes)
+        panels[0].set_ylabel("accuracy (%)")
+        legend(figure, panels[0])
+
+    return draw("accuracy", plot, height=3.7)
+
+
+def overfitting(findings: Findings) -> str:
+    """Draw the overfitting ratio against training-set size: a dot a run, a line through the means."""
+
+    def plot(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.axhline(1, color=MUTED, linewidth=1)
+        for place, arm in enumerate(findings.arms):
+            _overfitting_line(axes, findings, arm, place)
+        _size_axis(axes, findings.study.info.sizes)
+        axes.set_ylabel("train / upright test accuracy")
+        legend(figure, axes)
+
+    return draw("overfitting", plot, height=3.1)
+
+
+def accuracy_by_rotation(findings: Findings) -> str:
+    """Draw accuracy under every element, a panel a size, with 95 % intervals."""
+    sizes = _at_most(findings.study.info.sizes, MOST_PANELS)
+
+    def plot(figure: Figure) -> None:
+        panels = figure.subplots(1, len(sizes), sharey=True, squeeze=False)[0]
+        for axes, size in zip(panels, sizes, strict=True):
+            for place, arm in enumerate(findings.arms):
+                _rotation_line(axes, findings, arm, size, place)
+            axes.set_title(f"{count(size)} training images")
+            axes.set_xlabel("rotation of the test image")
+        panels[0].set_ylabel("accuracy (%)")
+        legend(figure, panels[0])
+
+    return draw("rotation", plot, height=3.3)
+
+
+def learning_curves(findings: Findings) -> str:
+    """Draw accuracy and loss over training at the largest size that has finished runs, a column an arm."""
+    size = curves_size(findings)
+    arms = [arm for arm in findings.arms if findings.study.done(arm, size)]
+    columns = min(MOST_PANELS, max(2, len(arms)))
+    blocks = math.ceil(len(arms) / columns)
+
+    def plot(figure: Figure) -> None:
+        panels = figure.subplots(2 * blocks, columns, sharex=True, squeeze=False)
+        for place in range(blocks * columns):
+            upper, lower = panels[2 * (place // columns) : 2 * (place // columns) + 2, place % columns]
+            if place < len(arms):
+                _learning_panels(upper, lower, findings, arms[place], size)
+            else:
+                upper.set_axis_off()
+                lower.set_axis_off()
+        _share(panels[0::2], "accuracy (%)")
+        _share(panels[1::2], "loss")
+        legend(figure, panels[0, 0])
+
+    return draw("learning", plot, height=0.5 + 3.6 * blocks)
+
+
+def declared_comparison(findings: Findings) -> str:
+    """Draw the paired differences of the declared comparison by size and overall, against zero."""
+    primary = findings.primary
+    rows = [(f"{count(size)} images", interval) for size, interval in primary.by_size.items()]
+    rows += [("all sizes", primary.overall)] if primary.overall and len(rows) > 1 else []
+
+    def plot(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.axvline(0, color=MUTED, linewidth=1)
+        for place, (label, interval) in enumerate(rows):
+            _difference_row(axes, place, interval, bold=label == "all sizes")
+        axes.set_yticks(range(len(rows)), [label for label, _ in rows])
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.margins(x=0.22)
+        axes.set_xlabel(wrapped(f"{primary.a.label} minus {primary.b.label} (percentage points)", 86))
+
+    return draw("declared", plot, height=0.75 + 0.34 * len(rows))
+
+
+def curves_size(findings: Findings) -> int:
+    """Return the largest size with a finished run."""
+    return max(record.cell.size for record in findings.study.records if record.outcome)
+
+
+def _tests(findings: Findings) -> list[str]:
+    declared = findings.primary.test
+    return sorted({test for test, _, _ in findings.accuracy}, key=lambda test: test != declared)
+
+
+def _at_most(sizes: list[int], panels: int) -> list[int]:
+    if len(sizes) <= panels:
+        return sizes
+    return [sizes[round(place)] for place in np.linspace(0, len(sizes) - 1, panels)]
+
+
+def _size_axis(axes: Axes, sizes: list[int]) -> None:
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(sizes, [count(size) for size in sizes])
+    axes.minorticks_off()
+    axes.set_xlim(sizes[0] / 2**0.5, sizes[-1] * 2**0.5)
+    axes.set_xlabel("training images")
+
+
+def _shift(findings: Findings, place: int) -> float:
+    """Return how far an arm stands aside, in [-SPREAD/2, SPREAD/2], so that no interval hides another."""
+    return SPREAD * ((place + 0.5) / len(findings.arms) - 0.5)
+
+
+def _accuracy_line(axes: Axes, findings: Findings, test: str, arm: ArmRef, place: int) -> None:
+    found = {size: findings.accuracy.get((test, arm, size)) for size in findings.study.info.sizes}
+    known = {size: accuracy.interval for size, accuracy in found.items() if accuracy}
+    aside = 4 ** _shift(findings, place)
+    style = arm_style(findings.study.info, arm)
+    x = [size * aside for size in known]
+    _with_intervals(axes, x, list(known.values()), label=arm.label, **style.lines())
+
+
+def _with_intervals(axes: Axes, x: list[float], intervals: list[Interval], **line: object) -> None:
+    y = np.array([interval.estimate for interval in intervals])
+    down = y - np.array([interval.low for interval in intervals])
+    up = np.array([interval.high for interval in intervals]) - y
+    errors = 100 * np.clip(np.stack([down, up]), 0, None) if len(intervals) else np.zeros((2, 0))
+    axes.errorbar(x, 100 * y, yerr=errors, elinewidth=1.1, capsize=0, **line)  # type: ignore[arg-type]
+
+
+def _overfitting_line(axes: Axes, findings: Findings, arm: ArmRef, place: int) -> None:
+    style, aside = arm_style(findings.study.info, arm), 4 ** _shift(findings, place)
+    means = {}
+    for size in findings.study.info.sizes:
+        ratios = [r.outcome.overfitting_ratio for r in findings.study.done(arm, size) if r.outcome]
+        axes.plot([size * aside] * len(ratios), ratios, **{**style.dots(), "markersize": 3, "alpha": 0.55})
+        if ratios:
+            means[size * aside] = float(np.mean(ratios))
+    axes.plot(list(means), list(means.values()), label=arm.label, **style.lines())
+
+
+def _rotation_line(axes: Axes, findings: Findings, arm: ArmRef, size: int, place: int) -> None:
+    study = findings.study
+    done = [study.predictions.get(record.cell.identifier) for record in study.done(arm, size)]
+    known = [predictions for predictions in done if predictions]
+    elements = next(iter(study.predictions.values())).elements
+    x = [element + 1.6 * _shift(findings, place) for element in range(len(elements))]
+    rows = [np.stack([(p.predicted[e] == p.labels) for p in known]) for e in range(len(elements)) if known]
+    intervals = [accuracy_interval(row) for row in rows]
+    _with_intervals(axes, x[: len(rows)], intervals, label=arm.label, **arm_style(study.info, arm).lines())
+    axes.set_xticks(range(len(elements)), elements, rotation=90 if len(elements) > 8 else 0)
+
+
+def _learning_panels(upper: Axes, lower: Axes, findings: Findings, arm: ArmRef, size: int) -> None:
+    runs = [record.outcome.curves for record in findings.study.done(arm, size) if record.outcome]
+    colour = arm_style(findings.study.info, arm).colour
+    for axes, quantity, scale in ((upper, "accuracy", 100), (lower, "loss", 1)):
+        _course(axes, runs, f"train_{quantity}", scale, "#8b939d")
+        _course(axes, runs, f"validation_{quantity}", scale, colour)
+    upper.set_title(wrapped(arm.label, 25), fontsize=9)
+    lower.set_xlabel("optimiser step")
+    upper.plot([], [], color="#8b939d", label="training", linewidth=2)
+    upper.plot([], [], color=INK, label="validation (in colour)", linewidth=2)
+    upper.plot([], [], color=MUTED, label="single runs", linewidth=0.8, linestyle=(0, (3, 2)))
+
+
+def _course(axes: Axes, runs: list[Curves], quantity: str, scale: float, colour: str) -> None:
+    for run in runs:
+        values = scale * np.array(getattr(run, quantity))
+        axes.plot(run.step, values, color=colour, linewidth=0.8, linestyle=(0, (3, 2)), alpha=0.7)
+    steps = sorted(set.intersection(*(set(run.step) for run in runs)))
+    known = [dict(zip(run.step, getattr(run, quantity), strict=True)) for run in runs]
+    mean = [scale * float(np.mean([run[step] for run in known])) for step in steps]
+    axes.plot(steps, mean, color=colour, linewidth=2)
+
+
+def _share(panels: np.ndarray, label: str) -> None:
+    """Give all panels of one quantity the same range, with figures on the left ones only."""
+    shown = [axes for axes in panels.flat if axes.axison]
+    low, high = min(axes.get_ylim()[0] for axes in shown), max(axes.get_ylim()[1] for axes in shown)
+    for axes in shown:
+        axes.set_ylim(low, high)
+        axes.tick_params(labelleft=axes in panels[:, 0])
+    for axes in panels[:, 0]:
+        axes.set_ylabel(label)
+
+
+def _difference_row(axes: Axes, place: int, interval: Interval, bold: bool) -> None:
+    low, middle, high = (100 * value for value in (interval.low, interval.estimate, interval.high))
+    axes.axhline(place, color=GRID, linewidth=0.8, zorder=0)
+    axes.plot([low, high], [place, place], color=INK, linewidth=2.6 if bold else 1.4, solid_capstyle="butt")
+    axes.plot([middle], [place], marker="D" if bold else "o", color=INK, markersize=7 if bold else 5.5)
+    weight = "bold" if bold else "normal"
+    axes.annotate(signed(middle), (high, place), (7, 0), textcoords="offset points", va="center", fontweight=weight)

@@ -1,0 +1,161 @@
+"""The figures of a study, computed once from its records: accuracies, paired comparisons, label worth.
+
+Cells that failed or are missing leave gaps, never zeros: a comparison uses the seeds that both arms finished, and
+says how many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isotypic.errors import RequestError
+from isotypic.studies.records import ROTATED, UPRIGHT, ArmRef, StudyRecords
+from isotypic.studies.statistics import (
+    Interval,
+    LabelWorth,
+    accuracy_interval,
+    label_worth_interval,
+    overall_difference,
+    paired_bootstrap,
+)
+
+TESTS = (ROTATED, UPRIGHT)
+
+
+@dataclass(frozen=True)
+class ArmAccuracy:
+    """An arm's accuracy at one size with its interval, and the number of seeds behind it."""
+
+    interval: Interval
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The paired difference a - b by size and overall, with the sizes and seeds that the overall figure uses."""
+
+    a: ArmRef
+    b: ArmRef
+    test: str
+    by_size: dict[int, Interval]
+    overall: Interval | None
+    sizes: tuple[int, ...]
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that the page says in numbers.
+
+    Args:
+        study: the records.
+        arms: the arms with a finished cell, in the order of the study.
+        accuracy: by test set, arm and size; gaps are absent.
+        primary: the comparison declared in advance, built-in minus augmented.
+        comparisons: every pair of arms on every test set, the later arm minus the earlier.
+        worths: label worth by size on the declared test; empty when there are fewer than two sizes.
+    """
+
+    study: StudyRecords
+    arms: tuple[ArmRef, ...]
+    accuracy: dict[tuple[str, ArmRef, int], ArmAccuracy]
+    primary: Comparison
+    comparisons: tuple[Comparison, ...]
+    worths: tuple[LabelWorth, ...]
+
+    @property
+    def largest(self) -> int:
+        """The largest training-set size."""
+        return self.study.info.sizes[-1]
+
+    def worth(self) -> LabelWorth | None:
+        """Return the label worth at the middle size, which is fixed before the results are seen."""
+        sizes = self.study.info.sizes
+        middle = sizes[(len(sizes) - 1) // 2]
+        return next((worth for worth in self.worths if worth.at_size == middle), None)
+
+    def images(self) -> int:
+        """Return the number of test images."""
+        return len(next(iter(self.study.predictions.values())).labels)
+
+
+def find(study: StudyRecords) -> Findings:
+    """Compute the findings of a study.
+
+    Raises:
+        RequestError: no cell has finished with predictions.
+    """
+    if not study.predictions:
+        raise RequestError(f"the study {study.info.name!r} has no finished cell yet: there is nothing to report")
+    arms = tuple(arm for arm in study.info.arms() if study.done(arm))
+    question = study.info.question
+    return Findings(
+        study=study,
+        arms=arms,
+        accuracy=_accuracies(study, arms),
+        primary=compare(study, question.built_in, question.augmented, question.test),
+        comparisons=tuple(compare(study, b, a, test) for test in TESTS for a, b in combinations(arms, 2)),
+        worths=_worths(study),
+    )
+
+
+def compare(study: StudyRecords, a: ArmRef, b: ArmRef, test: str) -> Comparison:
+    """Return the paired difference of two arms on a test set."""
+    by_size = {}
+    for size in study.info.sizes:
+        seeds = _shared_seeds(study, (a, b), size)
+        if seeds:
+            pair = (_matrix(study, arm, size, test, seeds) for arm in (a, b))
+            by_size[size] = paired_bootstrap(*pair)
+    sizes, common = _common_ground(study, (a, b))
+    overall = None
+    if sizes:
+        overall = overall_difference(*([_matrix(study, x, n, test, common) for n in sizes] for x in (a, b)))
+    return Comparison(a, b, test, by_size, overall, sizes, common)
+
+
+def _accuracies(study: StudyRecords, arms: Iterable[ArmRef]) -> dict[tuple[str, ArmRef, int], ArmAccuracy]:
+    found = {}
+    for arm in arms:
+        for size in study.info.sizes:
+            seeds = _shared_seeds(study, (arm,), size)
+            for test in TESTS if seeds else ():
+                interval = accuracy_interval(_matrix(study, arm, size, test, seeds))
+                found[test, arm, size] = ArmAccuracy(interval, len(seeds))
+    return found
+
+
+def _worths(study: StudyRecords) -> tuple[LabelWorth, ...]:
+    question = study.info.question
+    sizes, seeds = _common_ground(study, (question.built_in, question.augmented))
+    if len(sizes) < 2:
+        return ()
+    augmented = [_matrix(study, question.augmented, size, question.test, seeds) for size in sizes]
+    return tuple(
+        label_worth_interval(sizes, augmented, _matrix(study, question.built_in, size, question.test, seeds), size)
+        for size in sizes
+    )
+
+
+def _shared_seeds(study: StudyRecords, arms: Iterable[ArmRef], size: int) -> tuple[int, ...]:
+    finished = [set(study.correct(arm, size, UPRIGHT)) for arm in arms]
+    return tuple(sorted(set.intersection(*finished)))
+
+
+def _common_ground(study: StudyRecords, arms: tuple[ArmRef, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return sizes and the seeds finished at all of them; the size with the fewest seeds goes first."""
+    seeds = {size: set(_shared_seeds(study, arms, size)) for size in study.info.sizes}
+    while seeds and not set.intersection(*seeds.values()):
+        del seeds[min(seeds, key=lambda size: len(seeds[size]))]
+    common = set.intersection(*seeds.values()) if seeds else set()
+    return tuple(seeds), tuple(sorted(common))
+
+
+def _matrix(study: StudyRecords, arm: ArmRef, size: int, test: str, seeds: tuple[int, ...]) -> NDArray[np.float64]:
+    correct = study.correct(arm, size, test)
+    return np.stack([correct[seed] for seed in seeds])

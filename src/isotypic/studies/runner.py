@@ -1,0 +1,104 @@
+"""Running a study: what is finished stays, what is missing is run, nothing is run twice."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from isotypic.errors import RequestError
+from isotypic.files import write_atomically
+from isotypic.studies.cell import cell_folder
+from isotypic.studies.records import (
+    STUDY_FILE,
+    Cell,
+    StudyInfo,
+    StudyRecords,
+    read_record,
+    read_study,
+    table,
+    write_study,
+)
+from isotypic.studies.spec import Plan
+from isotypic.studies.workers import Event, run_cells
+
+TABLE_FILE = "table.csv"
+
+
+def claim(folder: Path, info: StudyInfo) -> None:
+    """Make a folder the study's own, or check that it already is.
+
+    Raises:
+        RequestError: the folder holds another study, or other files.
+    """
+    if not (folder / STUDY_FILE).exists():
+        ours = {"cache"}
+        others = [path.name for path in folder.iterdir() if path.name not in ours] if folder.exists() else []
+        if others:
+            raise RequestError(
+                f"expected an empty folder or this study at {folder}, found {sorted(others)[0]!r}; give another --out"
+            )
+        write_study(folder, info)
+        return
+    before = read_study(folder)
+    different = _difference(_identity(before), _identity(info))
+    if different:
+        raise RequestError(
+            f"{folder} holds another study ({different}); give another --out, or the same settings to resume it"
+        )
+
+
+def unfinished(folder: Path, cells: list[Cell]) -> list[Cell]:
+    """Return the cells that are not done: those without a record, and those that failed."""
+    return [cell for cell in cells if not _is_done(folder, cell)]
+
+
+def run(folder: Path, plan: Plan, *, workers: int | None = None, device: str = "cpu") -> Iterator[Event]:
+    """Run what is unfinished in a study's folder and yield what happens.
+
+    Args:
+        folder: a folder that :func:`claim` accepted.
+        plan: the study.
+        workers: parallel processes; default one a core.
+        device: where they train.
+    """
+    cells = unfinished(folder, plan.cells)
+    cores = os.cpu_count() or 1
+    crew = max(1, min(workers or cores, len(cells)))
+    yield from run_cells(folder, cells, workers=crew, threads=max(1, cores // crew), device=device)
+
+
+def write_table(folder: Path) -> Path:
+    """Write the tidy table of all records as ``table.csv``, a row a cell in the order of the grid."""
+    records = StudyRecords.load(folder)
+    order = {cell: i for i, cell in enumerate(records.info.cells())}
+    frame = table(sorted(records.records, key=lambda record: order[record.cell]))
+    return write_atomically(folder / TABLE_FILE, lambda path: frame.to_csv(path, index=False))
+
+
+def _is_done(folder: Path, cell: Cell) -> bool:
+    place = cell_folder(folder, cell)
+    return (place / "record.json").exists() and read_record(place).status == "done"
+
+
+def _identity(info: StudyInfo) -> dict[str, object]:
+    """Return what makes two studies the same: everything but the machine that they run on."""
+    flat: dict[str, object] = {}
+    _flatten("", info.model_dump(mode="json", exclude={"environment", "sample_images"}), flat)
+    return flat
+
+
+def _flatten(prefix: str, value: object, into: dict[str, object]) -> None:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _flatten(f"{prefix}.{key}" if prefix else str(key), inner, into)
+    else:
+        into[prefix.removeprefix("settings.")] = value
+
+
+def _difference(before: dict[str, object], now: dict[str, object]) -> str:
+    """Say the first setting that differs, or nothing."""
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key):
+            return f"its {key} is {before.get(key)!r}, asked for {now.get(key)!r}"
+    return ""

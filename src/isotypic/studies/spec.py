@@ -1,0 +1,187 @@
+"""What a study is: the ``study`` section of a recipe, and the plan that it makes with the data at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from isotypic.configuration import Config, validated
+from isotypic.data.augmentation import AUGMENTATIONS
+from isotypic.errors import RequestError, unknown
+from isotypic.groups.catalogue import named
+from isotypic.studies.environment import environment
+from isotypic.studies.records import ArmRef, Cell, Question, StudyInfo
+from isotypic.tasks.recipe import Recipe, recipe_of
+from isotypic.tasks.session import Material, material
+
+Size = int | float
+
+
+class Arm(Config):
+    """One side of the question: a model of the study with an augmentation."""
+
+    model: str
+    augmentation: str
+
+
+class QuestionSpec(Config):
+    """The comparison that is declared before anything is trained."""
+
+    built_in: Arm = Field(description="the arm that has the symmetry built in")
+    augmented: Arm = Field(description="the arm that learns it from augmented data")
+    test: Literal["rotated", "upright"] = Field("rotated", description="the test set that decides")
+
+
+class StudySpec(Config):
+    """The ``study`` section of a recipe: which arms, sizes and seeds are crossed."""
+
+    models: dict[str, dict[str, Any]] = Field(description="model name -> changes to the recipe's model section")
+    augmentations: list[str] = Field(description="names of augmentations")
+    sizes: list[Size] = Field(description="training images: a count, or a share of them between 0 and 1")
+    seeds: int = Field(4, ge=1, description="repetitions of every cell")
+    test_group: str = Field("p4", description="the test images are moved by every element of this group")
+    question: QuestionSpec = Field(description="the comparison declared in advance")
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        for name in self.augmentations:
+            if name not in AUGMENTATIONS:
+                raise ValueError(str(unknown("augmentation", name, AUGMENTATIONS)))
+        for arm in (self.question.built_in, self.question.augmented):
+            if arm.model not in self.models:
+                raise ValueError(str(unknown("model of the study", arm.model, self.models)))
+            if arm.augmentation not in self.augmentations:
+                raise ValueError(str(unknown("augmentation of the study", arm.augmentation, self.augmentations)))
+        if not self.sizes or not self.augmentations or not self.models:
+            raise ValueError("a study needs at least one model, one augmentation and one size")
+        return self
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study with everything decided.
+
+    Attributes:
+        recipe: the system.
+        spec: what is crossed.
+        info: the description that is written to ``study.json``.
+    """
+
+    recipe: Recipe
+    spec: StudySpec
+    info: StudyInfo
+
+    @property
+    def cells(self) -> list[Cell]:
+        """The cells in the order they are run: seed by seed, so that a stopped study has whole repetitions."""
+        return sorted(self.info.cells(), key=lambda cell: cell.seed)
+
+    def recipe_for(self, cell: Cell) -> Recipe:
+        """Return the recipe of one cell: its model's changes and its augmentation."""
+        return model_recipe(self.recipe, self.spec.models[cell.model], cell.augmentation)
+
+
+def model_recipe(recipe: Recipe, changes: Mapping[str, Any], augmentation: str) -> Recipe:
+    """Return a recipe with a changed model section and another augmentation."""
+    raw = recipe.model_dump(mode="json")
+    raw["model"] = {**raw["model"], **changes}
+    raw["augmentation"] = augmentation
+    return recipe_of(raw)
+
+
+def settings_of(raw: Mapping[str, Any]) -> tuple[Recipe, StudySpec]:
+    """Return recipe and study of a recipe's plain data.
+
+    Raises:
+        RequestError: there is no ``study`` section, or a key or value is wrong.
+    """
+    if not isinstance(raw.get("study"), dict):
+        raise RequestError(f"recipe {raw.get('name', '?')} has no study section; isotypic train runs it once")
+    recipe = recipe_of(raw)
+    spec = validated(StudySpec, raw["study"], f"recipe {recipe.name}: study")
+    for changes in spec.models.values():
+        named(model_recipe(recipe, changes, "none").model.group)
+    named(spec.test_group)
+    return recipe, spec
+
+
+def make_plan(raw: Mapping[str, Any], cache: Path) -> tuple[Plan, Material]:
+    """Decide a study: load its data, turn shares into sizes, and describe it.
+
+    Args:
+        raw: the recipe's plain data with what the command line changed.
+        cache: where decoded images are kept.
+
+    Raises:
+        RequestError: what is wrong with recipe, study or data.
+    """
+    recipe, spec = settings_of(raw)
+    data = material(recipe, cache)
+    sizes = resolved_sizes(spec.sizes, len(data.splits.train))
+    info = StudyInfo(
+        name=recipe.name,
+        title=recipe.title or recipe.name,
+        description=recipe.description,
+        question=Question(
+            built_in=ArmRef(**spec.question.built_in.model_dump()),
+            augmented=ArmRef(**spec.question.augmented.model_dump()),
+            test=spec.question.test,
+        ),
+        models=list(spec.models),
+        augmentations=spec.augmentations,
+        sizes=sizes,
+        seeds=list(range(spec.seeds)),
+        classes=list(data.images.classes),
+        data=_describe(data),
+        settings={**recipe.model_dump(mode="json"), "study": spec.model_dump(mode="json")},
+        environment=environment(),
+    )
+    return Plan(recipe, spec, info), data
+
+
+def plan_from(info: StudyInfo) -> Plan:
+    """Return the plan of a study that was described before."""
+    recipe, spec = settings_of(info.settings)
+    return Plan(recipe, spec, info)
+
+
+def resolved_sizes(sizes: list[Size], available: int) -> list[int]:
+    """Turn shares into counts.
+
+    >>> resolved_sizes([0.1, 50, 1.0], 400)
+    [40, 50, 400]
+
+    Raises:
+        RequestError: a size larger than the data, or a share outside (0, 1].
+    """
+    counts = set()
+    for size in sizes:
+        share = isinstance(size, float)
+        if not (0 < size <= 1 if share else 1 <= size <= available):
+            raise RequestError(
+                f"expected training sizes between 1 and the {available} training images, or shares in (0, 1], "
+                f"received {size}; set study.sizes"
+            )
+        counts.add(max(1, round(size * available)) if share else int(size))
+    return sorted(counts)
+
+
+def _describe(data: Material) -> dict[str, Any]:
+    images, splits = data.images, data.splits
+    channels, height, width = images.shape
+    parts = {"training": splits.train, "validation": splits.validation, "test": splits.test}
+    described: dict[str, Any] = {
+        "data set": images.name,
+        "images": len(images),
+        "classes": len(images.classes),
+        "image size": f"{height} x {width}, {channels} channel{'s' if channels > 1 else ''}",
+        **{f"{name} images": len(rows) for name, rows in parts.items()},
+    }
+    if images.subjects is not None:
+        described["patients"] = len(set(images.subjects.tolist()))
+    return described

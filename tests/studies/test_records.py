@@ -1,0 +1,208 @@
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from isotypic.errors import RequestError
+from isotypic.studies.records import (
+    ArmRef,
+    Cell,
+    Cost,
+    Curves,
+    Outcome,
+    Predictions,
+    Question,
+    Record,
+    Scores,
+    StudyInfo,
+    StudyRecords,
+    read_predictions,
+    read_record,
+    slug,
+    table,
+    write_record,
+    write_study,
+)
+
+ELEMENTS = ("0°", "90°")
+SCORES = Scores(accuracy=0.75, auc=None, sensitivity=0.7, specificity=0.8, confusion=[[2, 1], [0, 1]])
+CELL = Cell(model="p4 G-CNN", augmentation="none", size=100, seed=0)
+
+
+def outcome(**changed):
+    fields = {
+        "group": "C4",
+        "train": SCORES,
+        "tests": {"rotated": SCORES, "upright": SCORES},
+        "per_rotation": {"0°": 0.75, "90°": 0.5},
+        "disagreeing_images": 1,
+        "overfitting_ratio": 1.1,
+        "curves": Curves(
+            step=[1], train_loss=[float("nan")], train_accuracy=[0.5], validation_loss=[1], validation_accuracy=[0]
+        ),
+        "cost": Cost(parameters=10, train_seconds=1.5, steps=1, latency_ms=0.2),
+        "equivariance_error": 1e-15,
+    }
+    return Outcome(**{**fields, **changed})
+
+
+def done(cell=CELL):
+    return Record(cell=cell, status="done", outcome=outcome())
+
+
+def predictions(labels=(0, 1, 1, 0)):
+    return Predictions(np.array(labels), ELEMENTS, np.array([[0, 1, 0, 0], [0, 0, 0, 0]]))
+
+
+def info(**changed):
+    fields = {
+        "name": "tiny",
+        "title": "Tiny",
+        "description": "A study of two cells.",
+        "question": Question(
+            built_in=ArmRef(model="p4 G-CNN", augmentation="none"),
+            augmented=ArmRef(model="CNN", augmentation="none"),
+        ),
+        "models": ["CNN", "p4 G-CNN"],
+        "augmentations": ["none"],
+        "sizes": [100],
+        "seeds": [0],
+        "classes": ["a", "b"],
+        "data": {},
+        "settings": {},
+        "environment": {},
+    }
+    return StudyInfo(**{**fields, **changed})
+
+
+def write_cells(folder, cells, each=predictions):
+    for cell in cells:
+        write_record(folder / "cells" / cell.identifier, done(cell), each())
+
+
+def test_what_is_written_is_read(tmp_path):
+    write_record(tmp_path, done(), predictions())
+    assert read_record(tmp_path).model_dump_json() == done().model_dump_json()
+    stored = read_predictions(tmp_path)
+    assert stored.elements == ELEMENTS
+    np.testing.assert_array_equal(stored.predicted, predictions().predicted)
+
+
+def test_a_diverged_loss_survives_the_round_trip(tmp_path):
+    write_record(tmp_path, done())
+    assert np.isnan(read_record(tmp_path).outcome.curves.train_loss[0])
+
+
+def test_the_record_is_written_last(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(np, "savez_compressed", refuse)
+    with pytest.raises(OSError, match="disk full"):
+        write_record(tmp_path, done(), predictions())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_correctness_is_the_mean_over_the_elements():
+    np.testing.assert_allclose(predictions().correct("rotated"), [1, 0.5, 0, 1])
+    np.testing.assert_allclose(predictions().correct("upright"), [1, 1, 0, 1])
+
+
+def test_predictions_of_another_shape_are_refused():
+    with pytest.raises(RequestError, match=r"labels \(3,\), predicted \(2, 4\)"):
+        predictions(labels=(0, 1, 1))
+
+
+def test_identifiers_are_unique_over_the_grid():
+    study = info(models=["CNN", "p4 G-CNN"], augmentations=["none", "rot90"], sizes=[50, 100], seeds=[0, 1])
+    names = [cell.identifier for cell in study.cells()]
+    assert len(set(names)) == len(names) == 16
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"models": ["p4 G-CNN", "p4 g cnn", "CNN"]}, "different folder names"),
+        ({"sizes": [100, 50]}, "sizes must ascend"),
+        ({"models": ["p4 G-CNN"]}, "names 'CNN', which is not an arm"),
+        ({"surprise": 1}, "Extra inputs"),
+    ],
+)
+def test_an_inconsistent_study_is_refused(changed, message):
+    with pytest.raises(ValidationError, match=message):
+        info(**changed)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"status": "done"}, {"status": "failed"}, {"status": "failed", "error": "x", "outcome": outcome()}],
+)
+def test_a_contradictory_record_is_refused(fields):
+    with pytest.raises(ValidationError, match="needs"):
+        Record(cell=CELL, **fields)
+
+
+def test_a_newer_schema_is_refused():
+    with pytest.raises(ValidationError, match="schema_version 2: this isotypic reads 1"):
+        Record(schema_version=2, cell=CELL, status="failed", error="x")
+
+
+def test_curves_of_unequal_length_are_refused():
+    with pytest.raises(ValidationError, match="one entry a recording"):
+        Curves(step=[1, 2], train_loss=[1], train_accuracy=[1], validation_loss=[1], validation_accuracy=[1])
+
+
+def test_long_names_are_cut_and_stay_apart():
+    names = [slug("steerable " * 30 + end) for end in "ab"]
+    assert max(map(len, names)) <= 60
+    assert names[0] != names[1]
+
+
+def test_a_name_without_letters_is_refused():
+    with pytest.raises(RequestError, match="no letter or digit"):
+        slug("→")
+
+
+def test_loading_tells_done_failed_and_missing_apart(tmp_path):
+    study = info(seeds=[0, 1])
+    write_study(tmp_path, study)
+    cells = study.cells()
+    write_cells(tmp_path, cells[:2])
+    write_record(tmp_path / "cells" / cells[2].identifier, Record(cell=cells[2], status="failed", error="no"))
+    outside = Cell(model="CNN", augmentation="none", size=100, seed=9)
+    write_cells(tmp_path, [outside])
+    loaded = StudyRecords.load(tmp_path)
+    arm = ArmRef(model="CNN", augmentation="none")
+    assert [record.cell for record in loaded.done(arm)] == cells[:2]
+    assert [record.cell for record in loaded.failed()] == [cells[2]]
+    assert loaded.missing() == [cells[3]]
+    assert list(loaded.correct(arm, 100, "rotated")) == [0, 1]
+
+
+def test_cells_tested_on_different_images_are_refused(tmp_path):
+    study = info()
+    write_study(tmp_path, study)
+    write_cells(tmp_path, study.cells()[:1])
+    write_cells(tmp_path, study.cells()[1:], lambda: predictions(labels=(1, 1, 1, 0)))
+    with pytest.raises(RequestError, match="tested on different images"):
+        StudyRecords.load(tmp_path)
+
+
+def test_no_study_and_no_record_are_said(tmp_path):
+    with pytest.raises(RequestError, match=r"holds no study\.json"):
+        StudyRecords.load(tmp_path)
+    (tmp_path / "record.json").write_text("{}")
+    with pytest.raises(RequestError, match=r"record\.json cannot be read as Record"):
+        read_record(tmp_path)
+    (tmp_path / "predictions.npz").write_text("not an archive")
+    with pytest.raises(RequestError, match="cannot be read as predictions"):
+        read_predictions(tmp_path)
+
+
+def test_the_table_has_a_row_a_cell():
+    rows = table([done(), Record(cell=CELL, status="failed", error="no memory")])
+    assert list(rows["status"]) == ["done", "failed"]
+    assert rows.loc[0, "rotated_accuracy"] == 0.75
+    assert rows.loc[0, "accuracy at 90°"] == 0.5
+    assert rows.loc[0, "parameters"] == 10
+    assert np.isnan(rows.loc[1, "rotated_accuracy"])
+    assert rows.loc[1, "error"] == "no memory"
