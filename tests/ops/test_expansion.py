@@ -17,7 +17,7 @@ def bank(group, weight, channels_last=False):
     shape = FilterShape(group, weight.shape[1], weight.shape[2], tuple(weight.shape[3:]))
     index = gather_index(shape, channels_last=channels_last)
     tables = (torch.as_tensor(index).reshape(-1), torch.as_tensor(inverse_permutations(index)).reshape(-1))
-    return expand(weight, shape, *tables, channels_last=channels_last)
+    return expand(weight.flatten(1, 2), shape, *tables, channels_last=channels_last)
 
 
 def direct(group, weight, table):
@@ -61,7 +61,7 @@ def test_the_layer_is_the_sum_over_the_group():
     total = layer.bias[m]
     for n, h, dy, dx in itertools.product(range(2), range(8), range(3), range(3)):
         by, bx = group.grid_matrices[group.inverse[g]] @ [dy - 1, dx - 1] + centre
-        total = total + fields[n, h, 1 + dy, 2 + dx] * layer.weight[m, n, group.table[group.inverse[g], h], by, bx]
+        total = total + fields[n, h, 1 + dy, 2 + dx] * layer.weight[m, n * 8 + group.table[group.inverse[g], h], by, bx]
     assert abs(y[0, m * 8 + g, 1, 2] - total) < TOLERANCE["float64"]
 
 

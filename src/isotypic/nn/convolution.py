@@ -1,6 +1,7 @@
 """Group convolutions over any number of axes; :mod:`isotypic.nn.plane` gives them their names.
 
-One weight ``[M, N / groups, components, *kernel]`` (M output fields, N input fields) is authoritative. The layer is
+One weight ``[M, N / groups * components, *kernel]`` is authoritative: M output fields, N input fields, and as many
+components as the input has channels a field (|G|, or 1 when it lifts), laid out as torch lays out channels. The layer is
 exactly equivariant for a group of the grid on every input size: where a stride does not fit the size, the kernel is
 widened by the parity rule of :mod:`isotypic.ops.resampling`.
 """
@@ -114,7 +115,7 @@ class GroupConvolution(EquivariantLayer):
         components = min(t.representation.dimension for t in types)
         _divides(window.groups, types)
         self.bank = FilterBank(FilterShape(self.in_type.group, seen, components, window.kernel))
-        self.weight = nn.Parameter(torch.empty(made, seen, components, *window.kernel))
+        self.weight = nn.Parameter(torch.empty(made, seen * components, *window.kernel))
         if bias:
             self.bias = nn.Parameter(torch.empty(self.out_type.fields))
         else:
@@ -131,8 +132,7 @@ class GroupConvolution(EquivariantLayer):
     @property
     def fan_in(self) -> int:
         """Weights that one output sample sums over."""
-        per_field = self.weight[0, 0].numel()
-        return self.in_type.fields // self.window.groups * per_field
+        return self.weight[0].numel()
 
     def filters(self, x: Tensor, remainder: Sizes) -> tuple[Tensor, Sizes]:
         """Return the filter bank for one input, in the input's memory format, and its dilation."""
@@ -194,9 +194,9 @@ class TransposedConvolution(GroupConvolution):
     @property
     def fan_in(self) -> int:
         """Weights that one output sample sums over, on average: every stride-th tap of the kernel meets a sample."""
-        taps = self.weight[0, 0].numel()
-        met = max(1, taps // math.prod(self.window.stride))
-        return self.in_type.fields // self.window.groups * met
+        components = self.in_type.representation.dimension
+        met = max(1, math.prod(self.window.kernel) // math.prod(self.window.stride))
+        return self.in_type.fields // self.window.groups * components * met
 
     def forward(self, x: Tensor, output_size: Sizes | None = None) -> Tensor:
         """Spread ``[B, in channels, *space]`` over the finer grid.

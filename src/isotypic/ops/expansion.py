@@ -88,7 +88,7 @@ def expand(weight: Tensor, shape: FilterShape, index: Tensor, inverse: Tensor, *
     """Expand a weight to the filter bank of an ordinary convolution.
 
     Args:
-        weight: ``[M, N, components, *kernel]``.
+        weight: ``[M, N components, *kernel]``.
         shape: its sizes; N is ``shape.fields``.
         index: :func:`gather_index` of this memory format, flat, on the weight's device.
         inverse: the inverse permutation of every row of it, flat.
@@ -99,7 +99,7 @@ def expand(weight: Tensor, shape: FilterShape, index: Tensor, inverse: Tensor, *
     """
     order = shape.group.order
     if order == 1:
-        return weight.flatten(1, 2)
+        return weight
     rows = _Gather.apply(weight.reshape(len(weight), shape.row), index, inverse)
     channels = shape.fields * shape.components
     if channels_last:
