@@ -87,8 +87,8 @@ def test_the_trivial_group_is_the_ordinary_network():
     net = ConvNet(ConvNetConfig(stages=[[8], [16]]), 3, 4)
     by_hand = nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(8, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-        nn.Linear(16, 4),
+        nn.Conv2d(8, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4),
     )  # fmt: skip
     for ours, plain in zip(net.parameters(), by_hand.parameters(), strict=True):
         plain.data.copy_(ours.data.reshape(plain.shape))

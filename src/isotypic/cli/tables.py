@@ -10,7 +10,7 @@ from isotypic.metrics.classification import ClassificationScores
 
 def evaluation_table(result: Evaluation) -> Table:
     """Return the scores of a test, upright and under all elements, with the accuracy under each."""
-    table = Table(title=f"{len(result.labels)} test images, group {result.group.name}", title_justify="left")
+    table = Table(title=f"{len(result.labels)} images, group {result.group.name}", title_justify="left")
     for name in ("", "accuracy", "AUC", "sensitivity", "specificity"):
         table.add_column(name, justify="right" if name else "left")
     table.add_row("upright", *_figures(result.upright))

@@ -1,9 +1,9 @@
 """Group convolutions over any number of axes; :mod:`isotypic.nn.plane` gives them their names.
 
 One weight ``[M, N / groups * components, *kernel]`` is authoritative: M output fields, N input fields, and as many
-components as the input has channels a field (|G|, or 1 when it lifts), laid out as torch lays out channels. The layer is
-exactly equivariant for a group of the grid on every input size: where a stride does not fit the size, the kernel is
-widened by the parity rule of :mod:`isotypic.ops.resampling`.
+components as an input field has channels (|G|, or 1 when the layer lifts), laid out as torch lays out channels. The
+layer is exactly equivariant for a group of the grid on every input size: where a stride does not fit the size, the
+kernel is widened by the parity rule of :mod:`isotypic.ops.resampling`.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from typing_extensions import Self
 
 from isotypic.configuration import Config, validated
 from isotypic.data.augmentation import AUGMENTATIONS
+from isotypic.data.splits import nested_subsets
 from isotypic.errors import RequestError, unknown
 from isotypic.groups.catalogue import named
 from isotypic.studies.environment import environment
@@ -105,9 +106,14 @@ def settings_of(raw: Mapping[str, Any]) -> tuple[Recipe, StudySpec]:
     recipe = recipe_of(raw)
     spec = validated(StudySpec, raw["study"], f"recipe {recipe.name}: study")
     for changes in spec.models.values():
-        named(model_recipe(recipe, changes, "none").model.group)
-    named(spec.test_group)
+        _of_the_grid(model_recipe(recipe, changes, "none").model.group)
+    _of_the_grid(spec.test_group)
     return recipe, spec
+
+
+def _of_the_grid(group: str) -> None:
+    """Raise RequestError unless a group exists and maps the pixel grid to itself."""
+    named(group).grid_matrices  # noqa: B018
 
 
 def make_plan(raw: Mapping[str, Any], cache: Path) -> tuple[Plan, Material]:
@@ -123,6 +129,7 @@ def make_plan(raw: Mapping[str, Any], cache: Path) -> tuple[Plan, Material]:
     recipe, spec = settings_of(raw)
     data = material(recipe, cache)
     sizes = resolved_sizes(spec.sizes, len(data.splits.train))
+    nested_subsets(data.images.labels, data.splits.train, sizes, seed=0)
     info = StudyInfo(
         name=recipe.name,
         title=recipe.title or recipe.name,

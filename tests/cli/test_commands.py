@@ -1,0 +1,165 @@
+"""The commands as a user runs them: exit codes, what is printed, what is left on disk."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from isotypic.cli.main import COMMANDS, main
+
+FAST = ("training.steps=4", "training.evaluations=2", "model.stages=[[4], [4]]")
+
+
+@pytest.fixture
+def isotypic(monkeypatch, capfd):
+    """Run a command in this process: exit code, output, errors."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["isotypic", *map(str, words)])
+        monkeypatch.setenv("COLUMNS", "200")
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capfd.readouterr()
+        return SimpleNamespace(returncode=ended.value.code or 0, stdout=captured.out, stderr=captured.err)
+
+    return run
+
+
+def settings(*assignments):
+    return [word for assignment in assignments for word in ("--set", assignment)]
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Forty small images in two class folders: bright discs and dark ones."""
+    generator = np.random.default_rng(0)
+    for name, level in (("dark", 60), ("bright", 180)):
+        folder = tmp_path / "photos" / name
+        folder.mkdir(parents=True)
+        for i in range(20):
+            pixels = np.clip(generator.normal(level, 20, (17, 20)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{i:02d}.png")
+    return tmp_path / "photos"
+
+
+def test_help_lists_the_commands_and_does_not_load_torch(isotypic):
+    answer = isotypic("--help")
+    assert answer.returncode == 0
+    assert all(name in answer.stdout for name in COMMANDS)
+    code = "import sys, isotypic.cli.main as m; m.application(None); print('torch' in sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout.split() == ["False"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(isotypic, name):
+    answer = isotypic(name, "--help")
+    assert answer.returncode == 0
+    assert f"Example: isotypic {name}" in " ".join(answer.stdout.split())
+
+
+def test_train_evaluate_predict_on_a_folder(isotypic, photos, tmp_path):
+    run = tmp_path / "run"
+    fast = settings(*FAST, "model.group=p4m", "training.steps=60", "model.stages=[[16], [16]]")
+    trained = isotypic("train", "classify", "--data", photos, "--out", run, *fast)
+    assert trained.returncode == 0, trained.stderr
+    assert {"run.yaml", "weights.safetensors"} <= {path.name for path in run.iterdir()}
+    evaluated = isotypic("evaluate", run, "--group", "p4m")
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert "0 images change their class" in " ".join(evaluated.stdout.split())
+    assert float(re.search(r"standard deviation: (\S+)", " ".join(evaluated.stdout.split()))[1]) < 1e-10
+    out = tmp_path / "predictions.csv"
+    predicted = isotypic("predict", photos, "--run", run, "--out", out)
+    assert predicted.returncode == 0, predicted.stderr
+    table = pd.read_csv(out)
+    assert list(table.columns) == ["file", "class", "bright", "dark"]
+    assert len(table) == 40
+    right = [Path(file).parent.name == name for file, name in zip(table["file"], table["class"], strict=True)]
+    assert np.mean(right) > 0.9
+    one = isotypic("predict", photos / "dark" / "00.png", "--run", run, "--out", out)
+    assert one.returncode == 0, one.stderr
+    assert len(pd.read_csv(out)) == 1
+
+
+def test_study_on_ones_own_folder(isotypic, photos, tmp_path):
+    words = settings(*FAST, "study.seeds=1", "study.sizes=[0.5, 1.0]")
+    answer = isotypic("study", "classify", "--data", photos, "--out", tmp_path / "study", *words)
+    assert answer.returncode == 0, answer.stderr
+    assert "report:" in answer.stdout
+    assert (tmp_path / "study" / "report.html").stat().st_size > 50_000
+    assert len(pd.read_csv(tmp_path / "study" / "table.csv")) == 8
+
+
+def test_bench_prints_a_table_and_writes_json(isotypic, tmp_path):
+    out = tmp_path / "layers.json"
+    words = ("--channels", 8, "--batch", 1, "--size", 7, "--group", "C4", "--seconds", 0.0)
+    answer = isotypic("bench", *words, "--out", out)
+    assert answer.returncode == 0, answer.stderr
+    rows = pd.read_json(out)
+    assert set(rows["mode"]) == {"forward", "step"}
+    assert (rows["error"] < 1e-4).all()
+
+
+def test_bad_requests_exit_with_2_in_one_line_and_leave_nothing(isotypic, photos, tmp_path):
+    for words, text in _bad_requests(photos, tmp_path):
+        out = tmp_path / "out"
+        answer = isotypic(*words, *(() if "--out" in words else ("--out", out)))
+        assert answer.returncode == 2, (words, answer.stdout, answer.stderr)
+        line = answer.stderr.strip()
+        assert line.count("\n") == 0, line
+        assert re.search(text, line), (words, line)
+        assert not out.exists() or not [path for path in out.rglob("*") if path.is_file()], words
+
+
+def _bad_requests(photos, tmp_path):
+    taken, empty, single, corrupt = (tmp_path / name for name in ("taken", "empty", "single", "corrupt"))
+    for folder in (taken, empty, single / "only", corrupt / "a", corrupt / "b"):
+        folder.mkdir(parents=True)
+    (taken / "notes.txt").write_text("mine")
+    image = Image.fromarray(np.zeros((8, 8), np.uint8))
+    for path in (single / "only" / "1.png", single / "only" / "2.png", corrupt / "a" / "1.png"):
+        image.save(path)
+    (corrupt / "b" / "1.png").write_bytes(b"not a picture")
+    return [
+        (("study", "digitz"), "unknown recipe 'digitz': did you mean 'digits'"),
+        (("study", "classify", "--data", tmp_path / "nowhere"), "no such file or folder"),
+        (("study", "classify", "--data", empty), "empty|no images"),
+        (("study", "classify", "--data", single), "one class only"),
+        (("study", "classify", "--data", corrupt), "1.png"),
+        (("study", "digits", "--set", "model.grup=p4"), "unknown key 'model.grup': did you mean 'group'"),
+        (("study", "digits", "--set", "study.sizes=[99999]"), "received 99999"),
+        (("study", "digits", "--out", taken), "found 'notes.txt'"),
+        (("train", "digits", "--out", taken), "found other files"),
+        (("train", "digits", "--set", "model.group=p7"), "unknown group of the plane 'p7'"),
+        (("predict", photos, "--run", empty), "expected a run"),
+        (("predict", tmp_path / "none.png", "--run", empty), "expected a run"),
+    ]
+
+
+def test_a_run_whose_weights_do_not_fit_is_refused(isotypic, tmp_path):
+    run = tmp_path / "run"
+    assert isotypic("train", "digits", "--out", run, *settings(*FAST)).returncode == 0
+    text = (run / "run.yaml").read_text()
+    (run / "run.yaml").write_text(text.replace("    - - 4\n", "    - - 5\n", 1))
+    answer = isotypic("evaluate", run)
+    assert answer.returncode == 2
+    assert "do not fit their recipe" in answer.stderr
+
+
+def test_trained_weights_are_reproducible(isotypic, tmp_path):
+    from safetensors.torch import load_file
+
+    runs = [tmp_path / name for name in ("a", "b", "c")]
+    for run, seed in zip(runs, (0, 0, 1), strict=True):
+        words = ("--seed", seed, *settings(*FAST, "augmentation=rot90"))
+        assert isotypic("train", "digits", "--out", run, *words).returncode == 0
+    a, b, c = (load_file(run / "weights.safetensors") for run in runs)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not all(torch.equal(a[name], c[name]) for name in a)
