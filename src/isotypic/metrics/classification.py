@@ -79,6 +79,7 @@ def disagreements(predicted: Tensor) -> int:
     Args:
         predicted: ``[elements, n]``, the predicted class of image n moved by each element.
 
+    >>> import torch
     >>> disagreements(torch.tensor([[1, 2, 3], [1, 2, 0]]))
     1
     """
