@@ -1,3 +1,21 @@
-"""Deep learning that is exactly equivariant to a symmetry group."""
+"""Deep learning that is exactly equivariant to a symmetry group.
+
+``isotypic.act``, ``isotypic.equivariant`` and the packages ``groups``, ``nn``, ``models`` and ``data`` are the public
+face.
+"""
+
+from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
+
+_PUBLIC = {"act": "isotypic.ops.action", "equivariant": "isotypic.convert.equivariant"}
+
+__all__ = ["__version__", "act", "equivariant"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for, so that ``isotypic --help`` does not load torch."""
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'isotypic' has no attribute {name!r}")

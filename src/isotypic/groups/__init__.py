@@ -1,6 +1,7 @@
 """Finite groups, their representations and real irreps; NumPy float64 only."""
 
 from isotypic.groups.catalogue import named
+from isotypic.groups.circle import SO2, FieldSum, Frequency, SO2Fields, field_sum
 from isotypic.groups.fields import FieldType, regular_fields, scalar_fields
 from isotypic.groups.finite import FiniteGroup, generate
 from isotypic.groups.irreps import Irrep, IrrepType, fourier_blocks, fourier_matrix, irreps, isotypic_basis
@@ -16,12 +17,17 @@ from isotypic.groups.representations import (
 )
 
 __all__ = [
+    "SO2",
+    "FieldSum",
     "FieldType",
     "FiniteGroup",
+    "Frequency",
     "Irrep",
     "IrrepType",
     "Representation",
+    "SO2Fields",
     "direct_sum",
+    "field_sum",
     "fourier_blocks",
     "fourier_matrix",
     "generate",

@@ -1,22 +1,44 @@
 """Equivariant layers: ordinary modules on plain tensors, channels field-major."""
 
+from isotypic.nn.affine import FieldParameter, FieldPReLU
+from isotypic.nn.antialias import BlurPool
 from isotypic.nn.dropout import GroupDropout
+from isotypic.nn.fieldwise import InvariantPool, Restrict, SteerableBatchNorm
 from isotypic.nn.layer import EquivariantLayer
-from isotypic.nn.norm import GroupBatchNorm, GroupInstanceNorm, GroupLayerNorm
+from isotypic.nn.linear import GroupLinear
+from isotypic.nn.nonlinearity import GatedNonlinearity, NormNonlinearity, PointwiseNonlinearity
+from isotypic.nn.norm import GroupBatchNorm, GroupGroupNorm, GroupInstanceNorm, GroupLayerNorm
 from isotypic.nn.plane import GroupConv2d, GroupConvTranspose2d
 from isotypic.nn.pooling import GroupPool, InvariantHead, ParityAvgPool, ParityMaxPool, ParityUpsample
+from isotypic.nn.steerable import SteerableConv2d, SteerableConvTranspose2d
+from isotypic.nn.volume import GroupConv3d, GroupConvTranspose3d
 
 __all__ = [
+    "BlurPool",
     "EquivariantLayer",
+    "FieldPReLU",
+    "FieldParameter",
+    "GatedNonlinearity",
     "GroupBatchNorm",
     "GroupConv2d",
+    "GroupConv3d",
     "GroupConvTranspose2d",
+    "GroupConvTranspose3d",
     "GroupDropout",
+    "GroupGroupNorm",
     "GroupInstanceNorm",
     "GroupLayerNorm",
+    "GroupLinear",
     "GroupPool",
     "InvariantHead",
+    "InvariantPool",
+    "NormNonlinearity",
     "ParityAvgPool",
     "ParityMaxPool",
     "ParityUpsample",
+    "PointwiseNonlinearity",
+    "Restrict",
+    "SteerableBatchNorm",
+    "SteerableConv2d",
+    "SteerableConvTranspose2d",
 ]

@@ -25,7 +25,7 @@ from isotypic.nn.filters import FilterBank
 from isotypic.nn.layer import EquivariantLayer
 from isotypic.ops.action import swaps_axes
 from isotypic.ops.expansion import FilterShape
-from isotypic.ops.resampling import Sizes, remainders
+from isotypic.ops.resampling import Sizes, symmetric_window
 
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 Extent = int | tuple[int, ...]
@@ -42,6 +42,9 @@ class Window:
         dilation: samples between taps.
         groups: independent blocks of fields.
         padding_mode: what the added samples hold.
+        one_sided: samples that an ordinary layer would add on the far side alone; the widened kernel shares them
+            between both.
+        output_padding: samples that a transposed convolution puts out beyond the least, where no size is asked for.
     """
 
     kernel: Sizes
@@ -50,10 +53,25 @@ class Window:
     dilation: Sizes
     groups: int = 1
     padding_mode: PaddingMode = "zeros"
+    one_sided: Sizes = ()
+    output_padding: Sizes = ()
 
-    def remainder(self, size: Sizes) -> Sizes:
-        """How many samples the strided window would miss on an input of this size."""
-        return remainders(size, self.kernel, self.stride, self.padding, self.dilation)
+    def fitted(self, size: Sizes) -> tuple[Sizes, Sizes]:
+        """Return padding and widening, per axis, that make the window symmetric on an input of this size."""
+        axes = zip(size, self.extent, self.stride, self.total_padding, strict=True)
+        padding, widening = zip(*(symmetric_window(*axis) for axis in axes), strict=True)
+        return padding, widening
+
+    @property
+    def extent(self) -> Sizes:
+        """Samples that the dilated kernel spans."""
+        return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+
+    @property
+    def total_padding(self) -> Sizes:
+        """Samples added on both sides together."""
+        extra = self.one_sided or (0,) * len(self.padding)
+        return tuple(2 * p + e for p, e in zip(self.padding, extra, strict=True))
 
 
 def window(
@@ -64,7 +82,8 @@ def window(
     padding: Extent | str,
     dilation: Extent,
     groups: int,
-    padding_mode: str,
+    padding_mode: str = "zeros",
+    output_padding: Extent = 0,
 ) -> Window:
     """Spread numbers over the axes and refuse what the group does not map to itself."""
     if padding_mode not in get_args(PaddingMode):
@@ -77,7 +96,10 @@ def window(
         raise unknown("padding", padding, ("same", "valid"))
     if padding == "valid":
         sides = (0,) * group.dim
-    return Window(kernel, steps, sides, gaps, groups, padding_mode)  # type: ignore[arg-type]
+    beyond = spread(output_padding, group, "output_padding", 0)
+    if any(b and b >= s for b, s in zip(beyond, steps, strict=True)):
+        raise RequestError(f"expected output_padding smaller than the stride {steps}, received {beyond}")
+    return Window(kernel, steps, sides, gaps, groups, padding_mode, output_padding=beyond)  # type: ignore[arg-type]
 
 
 def spread(value: Extent, group: FiniteGroup, name: str, least: int) -> Sizes:
@@ -134,9 +156,9 @@ class GroupConvolution(EquivariantLayer):
         """Weights that one output sample sums over."""
         return self.weight[0].numel()
 
-    def filters(self, x: Tensor, remainder: Sizes) -> tuple[Tensor, Sizes]:
+    def filters(self, x: Tensor, widening: Sizes) -> tuple[Tensor, Sizes]:
         """Return the filter bank for one input, in the input's memory format, and its dilation."""
-        return self.bank(self.weight, remainder, self.window.dilation, _is_channels_last(x))
+        return self.bank(self.weight, widening, self.window.dilation, _is_channels_last(x))
 
     def channel_bias(self) -> Tensor | None:
         """Return the bias of every channel: one number a field."""
@@ -176,8 +198,8 @@ class DirectConvolution(GroupConvolution):
         """Convolve ``[B, in channels, *space]``; the output has the usual size of a strided convolution."""
         self.check(x)
         w = self.window
-        filters, dilation = self.filters(x, w.remainder(tuple(x.shape[2:])))
-        padding = w.padding
+        padding, widening = w.fitted(tuple(x.shape[2:]))
+        filters, dilation = self.filters(x, widening)
         if w.padding_mode != "zeros":
             x = functional.pad(x, [p for side in reversed(padding) for p in (side, side)], mode=w.padding_mode)
             padding = (0,) * len(padding)
@@ -203,8 +225,9 @@ class TransposedConvolution(GroupConvolution):
 
         Args:
             x: the signal.
-            output_size: the size to reach along each axis, between ``(n - 1) s - 2 p + d (k - 1) + 1`` (the
-                default) and s - 1 samples more: the size that the convolution with this window came from.
+            output_size: the size to reach along each axis, between ``(n - 1) s - 2 p + d (k - 1) + 1`` and s - 1
+                samples more: the size that the convolution with this window came from; default the least and
+                ``output_padding``.
         """
         self.check(x)
         w = self.window
@@ -216,7 +239,9 @@ class TransposedConvolution(GroupConvolution):
         w = self.window
         axes = zip(size, w.kernel, w.stride, w.padding, w.dilation, strict=True)
         least = tuple((n - 1) * s - 2 * p + d * (k - 1) + 1 for n, k, s, p, d in axes)
-        excess = tuple(n - m for n, m in zip(wanted or least, least, strict=True))
+        if wanted is None:
+            return w.output_padding or (0,) * len(least)
+        excess = tuple(n - m for n, m in zip(wanted, least, strict=True))
         if any(not 0 <= e < s for e, s in zip(excess, w.stride, strict=True)):
             most = tuple(m + s - 1 for m, s in zip(least, w.stride, strict=True))
             raise RequestError(f"{self}: expected output_size between {least} and {most}, received {wanted}")

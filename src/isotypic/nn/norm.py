@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from isotypic.errors import RequestError
 from isotypic.groups.catalogue import resolve
 from isotypic.groups.fields import FieldType, regular_fields
 from isotypic.groups.finite import FiniteGroup
@@ -136,6 +137,52 @@ class GroupInstanceNorm(FieldNorm):
         return functional.instance_norm(fields, weight=self.weight, bias=self.bias, eps=self.eps).view(x.shape)
 
 
+class GroupGroupNorm(FieldNorm):
+    """Group norm of regular fields: fields in blocks, each block normalised over its fields and space.
+
+    "Group" is meant twice: blocks of channels, as in torch's ``GroupNorm``, and the symmetry group.
+
+    Args:
+        blocks: how many blocks; divides the fields.
+        fields: fields of the signal, ``[B, fields * |G|, *space]``.
+        group: the group or its name.
+        dim: axes of space, where the group is given by name.
+        shared: whether the |G| channels share their statistics; either way is equivariant.
+        eps: added to the variance.
+        affine: whether to learn weight and bias.
+
+    Source:
+        Y. Wu, K. He, Group Normalization, ECCV 2018, arXiv 1803.08494.
+    """
+
+    def __init__(
+        self,
+        blocks: int,
+        fields: int,
+        group: str | FiniteGroup,
+        *,
+        dim: int = 2,
+        shared: bool = True,
+        eps: float = 1e-5,
+        affine: bool = True,
+    ) -> None:
+        if blocks < 1 or fields % blocks:
+            raise RequestError(f"expected a number of blocks that divides the {fields} fields, received {blocks}")
+        super().__init__(_regular(group, dim, fields), eps, affine)
+        self.blocks, self.shared = blocks, shared
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise every sample, in training and in evaluation alike."""
+        self.check(x)
+        order = self.in_type.representation.dimension
+        if self.shared:
+            weight, bias = self.per_channel(self.weight), self.per_channel(self.bias)
+            return functional.group_norm(x, self.blocks, weight, bias, self.eps)
+        elements = x.unflatten(1, (-1, order)).movedim(2, 1).flatten(0, 1)
+        normal = functional.group_norm(elements, self.blocks, self.weight, self.bias, self.eps)
+        return normal.unflatten(0, (len(x), order)).movedim(1, 2).flatten(1, 2)
+
+
 class GroupLayerNorm(FieldNorm):
     """Layer norm of regular fields: at every position, over all fields and their |G| channels.
 
@@ -143,6 +190,8 @@ class GroupLayerNorm(FieldNorm):
         fields: fields of the signal, ``[B, fields * |G|, *space]``.
         group: the group or its name.
         dim: axes of space, where the group is given by name.
+        shared: whether the |G| channels share their statistics; either way is equivariant.
+        channels_last: whether the channels are the last axis, ``[..., fields * |G|]``.
         eps: added to the variance.
         affine: whether to learn weight and bias.
 
@@ -151,16 +200,33 @@ class GroupLayerNorm(FieldNorm):
     """
 
     def __init__(
-        self, fields: int, group: str | FiniteGroup, *, dim: int = 2, eps: float = 1e-6, affine: bool = True
+        self,
+        fields: int,
+        group: str | FiniteGroup,
+        *,
+        dim: int = 2,
+        shared: bool = True,
+        channels_last: bool = False,
+        eps: float = 1e-6,
+        affine: bool = True,
     ) -> None:
         super().__init__(_regular(group, dim, fields), eps, affine)
+        self.shared, self.channels_last = shared, channels_last
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise every position of every sample."""
+        if self.channels_last:
+            return self._rows(x)
         self.check(x)
-        rows = x.movedim(1, -1)
-        weight, bias = self.per_channel(self.weight), self.per_channel(self.bias)
-        return functional.layer_norm(rows, rows.shape[-1:], weight, bias, eps=self.eps).movedim(-1, 1)
+        return self._rows(x.movedim(1, -1)).movedim(-1, 1)
+
+    def _rows(self, rows: Tensor) -> Tensor:
+        if self.shared:
+            weight, bias = self.per_channel(self.weight), self.per_channel(self.bias)
+            return functional.layer_norm(rows, rows.shape[-1:], weight, bias, self.eps)
+        elements = rows.unflatten(-1, (self.in_type.fields, -1)).transpose(-1, -2)
+        normal = functional.layer_norm(elements, elements.shape[-1:], self.weight, self.bias, self.eps)
+        return normal.transpose(-1, -2).flatten(-2)
 
 
 def _regular(group: str | FiniteGroup, dim: int, fields: int) -> FieldType:

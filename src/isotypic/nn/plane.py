@@ -83,6 +83,7 @@ class GroupConvTranspose2d(TransposedConvolution):
         group: a group of the pixel grid, or its name.
         stride: how much finer the output grid is.
         padding: samples cut from either side of the output.
+        output_padding: samples beyond the least size where no size is asked for; on both sides, by a wider kernel.
         dilation: samples between taps.
         groups: independent blocks of fields.
         bias: whether to add one learned number a field.
@@ -106,6 +107,7 @@ class GroupConvTranspose2d(TransposedConvolution):
         *,
         stride: Extent = 1,
         padding: Extent = 0,
+        output_padding: Extent = 0,
         dilation: Extent = 1,
         groups: int = 1,
         bias: bool = True,
@@ -118,6 +120,6 @@ class GroupConvTranspose2d(TransposedConvolution):
             padding=padding,
             dilation=dilation,
             groups=groups,
-            padding_mode="zeros",
+            output_padding=output_padding,
         )
         super().__init__(types, moved, bias, functional.conv_transpose2d)

@@ -11,6 +11,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from enum import Enum
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -93,27 +94,71 @@ class ParityMaxPool(ParityPool):
 
 
 class ParityAvgPool(ParityPool):
-    """Mean over parity-adaptive windows (:class:`ParityPool`); padded samples count as zeros."""
+    """Mean over parity-adaptive windows (:class:`ParityPool`).
+
+    Args:
+        kernel_size: nominal window.
+        stride: samples between windows.
+        padding: nominal padding on both sides.
+        round_up: one output more for a size that does not fit.
+        count_include_pad: whether padded samples count as zeros, or not at all.
+    """
+
+    def __init__(
+        self,
+        kernel_size: Extent = 2,
+        stride: Extent | None = None,
+        padding: Extent = 0,
+        *,
+        round_up: bool = False,
+        count_include_pad: bool = True,
+    ) -> None:
+        super().__init__(kernel_size, stride, padding, round_up=round_up)
+        self.count_include_pad = count_include_pad
 
     def pool(self, x: Tensor, window: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...]) -> Tensor:
         """Take the mean."""
-        return _AVG_POOLS[len(window)](_padded(x, padding, 0.0), window, stride)
+        average = _AVG_POOLS[len(window)]
+        mean = average(_padded(x, padding, 0.0), window, stride)
+        if self.count_include_pad or not any(padding):
+            return mean
+        counted = average(_padded(torch.ones_like(x[:1, :1]), padding, 0.0), window, stride)
+        return mean / counted
 
 
 class ParityUpsample(nn.Module):
     """Linear upsampling to a size that it is told, the inverse of a parity-adaptive pool.
 
     ``upsample(x, size)`` interpolates with coinciding corners from m to 2 m - 1 samples and with half-pixel centres
-    otherwise; both commute with the group. Without a size it doubles every axis.
+    otherwise; both commute with the group. Without a size it multiplies every axis by ``factor``.
+
+    Args:
+        factor: how much finer, one number or one an axis.
+        mode: ``"linear"``, or ``"nearest"`` where the size is a whole multiple (and linear where it is not).
 
     >>> import torch
     >>> ParityUpsample()(torch.zeros(1, 1, 8, 9), (15, 18)).shape
     torch.Size([1, 1, 15, 18])
     """
 
+    def __init__(self, factor: float | Sequence[float] = 2, mode: str = "linear") -> None:
+        super().__init__()
+        if mode not in ("linear", "nearest"):
+            raise unknown("interpolation", mode, ("linear", "nearest"))
+        self.factor, self.mode = factor, mode
+
     def forward(self, x: Tensor, size: Sequence[int] | None = None) -> Tensor:
         """Upsample ``[B, C, *space]``."""
-        return resize_linear(x, tuple(size) if size is not None else tuple(2 * n for n in x.shape[2:]))
+        space = x.shape[2:]
+        factors = (self.factor,) * len(space) if isinstance(self.factor, (int, float)) else tuple(self.factor)
+        target = tuple(size) if size is not None else tuple(int(n * f) for n, f in zip(space, factors, strict=True))
+        if self.mode == "nearest" and all(t % n == 0 for t, n in zip(target, space, strict=True)):
+            return functional.interpolate(x, size=target, mode="nearest")
+        return resize_linear(x, target)
+
+    def extra_repr(self) -> str:
+        """Say factor and mode."""
+        return f"factor {self.factor}, {self.mode}"
 
 
 class Reduction(str, Enum):

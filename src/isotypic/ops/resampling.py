@@ -38,6 +38,28 @@ def remainders(
     return tuple((n + 2 * p - d * (k - 1) - 1) % s for n, k, s, p, d in axes)
 
 
+def symmetric_window(size: int, extent: int, stride: int, padding: int) -> tuple[int, int]:
+    """Return padding on *both* sides and widening that give a strided window its usual number of outputs.
+
+    With ``t`` samples of padding in all and ``rem = (n + t - extent) mod s``, any p and r with ``2 p - r = t - rem``
+    cover the padded axis symmetrically with as many windows; the smallest widening ``r`` is taken.
+
+    Args:
+        size: samples n along the axis.
+        extent: ``d (k - 1) + 1``.
+        stride: samples between windows.
+        padding: t, on both sides together; odd when one side had a sample more.
+
+    >>> symmetric_window(32, 3, 2, 2), symmetric_window(33, 3, 2, 2)
+    ((1, 1), (1, 0))
+    >>> symmetric_window(32, 3, 2, 1), symmetric_window(33, 3, 2, 1)
+    ((1, 1), (0, 0))
+    """
+    spare = padding - (size + padding - extent) % stride
+    sides = max(0, (spare + 1) // 2)
+    return sides, 2 * sides - spare
+
+
 def widen(filters: Tensor, remainder: Sequence[int], dilation: Sequence[int]) -> tuple[Tensor, Sizes]:
     """Convolve a filter bank with the box of ``r + 1`` equal weights along every axis where r is not zero.
 

@@ -1,0 +1,1 @@
+"""Ordinary networks made equivariant, checked, and folded back to plain torch."""

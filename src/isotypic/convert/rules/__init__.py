@@ -1,0 +1,1 @@
+"""What becomes of each kind of module and function: one module a kind."""
