@@ -9,9 +9,13 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_PUBLIC = {"act": "isotypic.ops.action", "equivariant": "isotypic.convert.equivariant"}
+_PUBLIC = {
+    "act": "isotypic.ops.action",
+    "equivariant": "isotypic.convert.equivariant",
+    "fold": "isotypic.convert.fold",
+}
 
-__all__ = ["__version__", "act", "equivariant"]
+__all__ = ["__version__", "act", "equivariant", "fold"]
 
 
 def __getattr__(name: str) -> Any:

@@ -88,9 +88,7 @@ class Conversion:
 
     def stored(self, node: Any) -> Tensor | None:
         """Return the parameter or buffer that an argument names, or None."""
-        if isinstance(node, fx.Node) and node.op == "get_attr":
-            return self.traced.tensor(node)
-        return None
+        return self.traced.constant(node)
 
     def function(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> fx.Node:
         """Write a call of a torch function."""

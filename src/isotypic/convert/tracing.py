@@ -47,19 +47,34 @@ class Traced:
         """Return the parameter or buffer that a get_attr node reads."""
         return operator.attrgetter(str(node.target))(self.root)
 
+    def constant(self, value: Any) -> Tensor | None:
+        """Return the stored tensor that an argument names, or None where it names none."""
+        return self.tensor(value) if isinstance(value, fx.Node) and value.op == "get_attr" else None
 
-def trace(model: nn.Module, *inputs: Tensor) -> Traced:
+
+def is_torch_layer(module: nn.Module) -> bool:
+    """Whether a module is one of torch's own that computes, not a container."""
+    return type(module).__module__.startswith("torch.nn") and not isinstance(module, CONTAINERS)
+
+
+def is_leaf(module: nn.Module) -> bool:
+    """Whether a module is one of torch's own that computes, or a layer of this library."""
+    return isinstance(module, OWN_LAYERS) or is_torch_layer(module)
+
+
+def trace(model: nn.Module, *inputs: Tensor, leaf: Callable[[nn.Module], bool] = is_leaf) -> Traced:
     """Record what a network does with some inputs, without gradients.
 
     Args:
         model: the network, in the mode (training, evaluation) that is to be recorded; it is not changed, but its batch
             norms see the inputs if it is in training mode.
         inputs: example tensors.
+        leaf: which modules are recorded as one node; the others are opened up.
 
     Raises:
         RequestError: the network writes into a part of a tensor, or puts out something other than tensors.
     """
-    recorder = _Recorder(model, inputs)
+    recorder = _Recorder(model, inputs, leaf)
     with torch.no_grad(), recorder.leaves(), recorder:
         output = model(*inputs)
     recorder.finish(output)
@@ -74,9 +89,9 @@ def shape(node: fx.Node) -> tuple[int, ...]:
 class _Recorder(TorchFunctionMode):
     """Writes the graph while the network runs."""
 
-    def __init__(self, model: nn.Module, inputs: Sequence[Tensor]) -> None:
+    def __init__(self, model: nn.Module, inputs: Sequence[Tensor], leaf: Callable[[nn.Module], bool]) -> None:
         super().__init__()
-        self.model, self.graph = model, fx.Graph()
+        self.model, self.graph, self.leaf = model, fx.Graph(), leaf
         self.names = {id(module): name for name, module in model.named_modules()}
         self.stored = {id(t): name for name, t in [*model.named_parameters(), *model.named_buffers()]}
         self.nodes: dict[int, fx.Node] = {}
@@ -90,7 +105,7 @@ class _Recorder(TorchFunctionMode):
         call, recorder = nn.Module.__call__, self
 
         def recording_call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            if not is_leaf(module) or id(module) not in recorder.names:
+            if not recorder.leaf(module) or id(module) not in recorder.names:
                 return call(module, *args, **kwargs)
             with torch._C.DisableTorchFunction():
                 output = call(module, *args, **kwargs)
@@ -154,13 +169,6 @@ class _Recorder(TorchFunctionMode):
             self.model.register_buffer(name, tensor, persistent=False)
             self.stored[id(tensor)] = name
         return self.stored[id(tensor)]
-
-
-def is_leaf(module: nn.Module) -> bool:
-    """Whether a module is recorded as one node: one of torch's own that computes, or a layer of ours."""
-    if isinstance(module, OWN_LAYERS):
-        return True
-    return type(module).__module__.startswith("torch.nn") and not isinstance(module, CONTAINERS)
 
 
 def _tensors(values: Any) -> list[Tensor]:

@@ -21,7 +21,7 @@ from isotypic.errors import RequestError, unknown
 from isotypic.groups.catalogue import resolve
 from isotypic.groups.fields import FieldType, regular_fields, scalar_fields
 from isotypic.groups.finite import FiniteGroup
-from isotypic.nn.filters import FilterBank
+from isotypic.nn.filters import Expanded, FilterBank
 from isotypic.nn.layer import EquivariantLayer
 from isotypic.ops.action import swaps_axes
 from isotypic.ops.expansion import FilterShape
@@ -156,15 +156,9 @@ class GroupConvolution(EquivariantLayer):
         """Weights that one output sample sums over."""
         return self.weight[0].numel()
 
-    def filters(self, x: Tensor, widening: Sizes) -> tuple[Tensor, Sizes]:
-        """Return the filter bank for one input, in the input's memory format, and its dilation."""
-        return self.bank(self.weight, widening, self.window.dilation, _is_channels_last(x))
-
-    def channel_bias(self) -> Tensor | None:
-        """Return the bias of every channel: one number a field."""
-        if self.bias is None:
-            return None
-        return self.bias.repeat_interleave(self.out_type.representation.dimension)
+    def filters(self, x: Tensor, widening: Sizes) -> Expanded:
+        """Return filters and bias of every channel for one input, in the input's memory format."""
+        return self.bank(self.weight, self.bias, widening, self.window.dilation, _is_channels_last(x))
 
     def extra_repr(self) -> str:
         """Say types and window in one line."""
@@ -199,11 +193,11 @@ class DirectConvolution(GroupConvolution):
         self.check(x)
         w = self.window
         padding, widening = w.fitted(tuple(x.shape[2:]))
-        filters, dilation = self.filters(x, widening)
+        made = self.filters(x, widening)
         if w.padding_mode != "zeros":
             x = functional.pad(x, [p for side in reversed(padding) for p in (side, side)], mode=w.padding_mode)
             padding = (0,) * len(padding)
-        return self.convolve(x, filters, self.channel_bias(), w.stride, padding, dilation, w.groups)
+        return self.convolve(x, made.filters, made.bias, w.stride, padding, made.dilation, w.groups)
 
 
 class TransposedConvolution(GroupConvolution):
@@ -232,8 +226,8 @@ class TransposedConvolution(GroupConvolution):
         self.check(x)
         w = self.window
         remainder = self._excess(tuple(x.shape[2:]), output_size)
-        filters, dilation = self.filters(x, remainder)
-        return self.convolve(x, filters, self.channel_bias(), w.stride, w.padding, 0, w.groups, dilation)
+        made = self.filters(x, remainder)
+        return self.convolve(x, made.filters, made.bias, w.stride, w.padding, 0, w.groups, made.dilation)
 
     def _excess(self, size: Sizes, wanted: Sizes | None) -> Sizes:
         w = self.window

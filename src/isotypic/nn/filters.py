@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,6 +10,21 @@ from torch import Tensor, nn
 
 from isotypic.ops.expansion import FilterShape, expand, gather_index, inverse_permutations
 from isotypic.ops.resampling import Sizes, widen
+
+
+@dataclass(frozen=True)
+class Expanded:
+    """What an ordinary convolution needs.
+
+    Attributes:
+        filters: ``[M |G|, N components, *kernel]``, widened.
+        bias: ``[M |G|]``, or None.
+        dilation: what is left of it after widening.
+    """
+
+    filters: Tensor
+    bias: Tensor | None
+    dilation: Sizes
 
 
 class FilterBank(nn.Module):
@@ -33,27 +49,40 @@ class FilterBank(nn.Module):
             index = gather_index(shape, channels_last=channels_last)
             self._table(name, torch.as_tensor(index))
             self._table(f"{name}_inverse", torch.as_tensor(inverse_permutations(index)))
-        self._kept: tuple[Any, Tensor, Tensor, Sizes] | None = None
+        self._kept: _Kept | None = None
 
     def _table(self, name: str, table: Tensor) -> None:
         self.register_buffer(name, table.reshape(-1).to(torch.int32), persistent=False)
 
-    def forward(self, weight: Tensor, remainder: Sizes, dilation: Sizes, channels_last: bool) -> tuple[Tensor, Sizes]:
-        """Return the filters ``[M |G|, N components, *kernel]``, widened for a remainder, and their dilation."""
-        if not self._may_keep(weight):
-            return self._expand(weight, remainder, dilation, channels_last)
-        key = (remainder, dilation, channels_last)
-        kept = self._kept
-        if kept is None or kept[0] != key or not _same(kept[1], weight):
-            with torch.inference_mode(False), torch.no_grad():
-                filters, left = self._expand(weight.detach(), remainder, dilation, channels_last)
-                kept = self._kept = (key, weight.detach().clone(), filters, left)
-        return kept[2], kept[3]
+    def forward(
+        self, weight: Tensor, bias: Tensor | None, widening: Sizes, dilation: Sizes, channels_last: bool
+    ) -> Expanded:
+        """Return the filters of an ordinary convolution.
 
-    def _expand(self, weight: Tensor, remainder: Sizes, dilation: Sizes, channels_last: bool) -> tuple[Tensor, Sizes]:
+        Args:
+            weight: ``[M, N components, *kernel]``.
+            bias: ``[M]``, or None.
+            widening: from :meth:`isotypic.nn.convolution.Window.fitted`, per axis.
+            dilation: per axis.
+            channels_last: the memory format of the result.
+        """
+        if not self._may_keep(weight):
+            return self._expand(weight, bias, widening, dilation, channels_last)
+        key = (widening, dilation, channels_last)
+        if self._kept is None or not self._kept.holds_for(key, weight, bias):
+            with torch.inference_mode(False), torch.no_grad():
+                expanded = self._expand(weight, bias, *key)
+                self._kept = _Kept(key, expanded, [_Snapshot.of(t) for t in (weight, bias) if t is not None])
+        return self._kept.expanded
+
+    def _expand(
+        self, weight: Tensor, bias: Tensor | None, widening: Sizes, dilation: Sizes, channels_last: bool
+    ) -> Expanded:
         tables = (self.nhwc, self.nhwc_inverse) if channels_last else (self.nchw, self.nchw_inverse)
         filters = expand(weight, self.shape, *tables, channels_last=channels_last)
-        return widen(filters, remainder, dilation)
+        filters, left = widen(filters, widening, dilation)
+        spread = None if bias is None else bias[:, None].expand(-1, self.shape.group.order).reshape(-1)
+        return Expanded(filters, spread, left)
 
     def _may_keep(self, weight: Tensor) -> bool:
         differentiated = torch.is_grad_enabled() and weight.requires_grad
@@ -64,13 +93,49 @@ class FilterBank(nn.Module):
         return {**self.__dict__, "_kept": None}
 
 
-def _same(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors hold the same bits; comparing whole words is several times faster than floats."""
-    return a.dtype == b.dtype and a.device == b.device and torch.equal(_words(a), _words(b))
+class _Snapshot:
+    """The values of a tensor at one time, to be compared with what its memory holds later.
+
+    Both sides are views made once, as whole words: a comparison allocates nothing, which matters between the large
+    buffers of two convolutions, and words compare several times faster than floats.
+    """
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.pointer, self.dtype = tensor.data_ptr(), tensor.dtype
+        self.now = _words(tensor)
+        self.then = self.now.clone()
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> _Snapshot:
+        """Take a snapshot; the tensor's memory is held as long as the snapshot is."""
+        return cls(tensor.detach())
+
+    def holds_for(self, tensor: Tensor) -> bool:
+        """Whether a tensor lies in the same memory and that memory holds the same bits."""
+        same_place = tensor.data_ptr() == self.pointer and tensor.dtype == self.dtype
+        return same_place and torch.equal(self.now, self.then)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """The last expansion and what it was made of."""
+
+    key: tuple[Any, ...]
+    expanded: Expanded
+    made_of: list[_Snapshot]
+
+    def holds_for(self, key: tuple[Any, ...], weight: Tensor, bias: Tensor | None) -> bool:
+        sources = (weight,) if bias is None else (weight, bias)
+        return (
+            key == self.key
+            and len(sources) == len(self.made_of)
+            and all(snapshot.holds_for(t) for snapshot, t in zip(self.made_of, sources, strict=True))
+        )
 
 
 def _words(tensor: Tensor) -> Tensor:
-    flat = tensor.detach().reshape(-1)
-    bytes_held = flat.numel() * flat.element_size()
-    words = next((dtype for size, dtype in ((8, torch.int64), (4, torch.int32)) if bytes_held % size == 0), flat.dtype)
+    """Return the memory of a dense tensor as whole words, in the order it lies in."""
+    flat = tensor.as_strided((tensor.numel(),), (1,))
+    held = flat.numel() * flat.element_size()
+    words = next((dtype for size, dtype in ((8, torch.int64), (4, torch.int32)) if held % size == 0), flat.dtype)
     return flat.view(words)

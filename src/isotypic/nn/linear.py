@@ -64,9 +64,8 @@ class GroupLinear(nn.Module):
             raise RequestError(f"{self}: expected [..., {self.in_type.channels}], received {list(x.shape)}")
         axes = self.in_type.group.dim
         weight = self.weight[(..., *(None,) * axes)]
-        filters, _ = self.bank(weight, (0,) * axes, (1,) * axes, False)
-        bias = None if self.bias is None else self.bias.repeat_interleave(self.out_type.representation.dimension)
-        return functional.linear(x, filters.flatten(1), bias)
+        made = self.bank(weight, self.bias, (0,) * axes, (1,) * axes, False)
+        return functional.linear(x, made.filters.flatten(1), made.bias)
 
     def __repr__(self) -> str:
         return f"GroupLinear({self.in_type.fields} -> {self.out_type.fields} fields, {self.in_type.group.name})"

@@ -133,8 +133,8 @@ class GroupInstanceNorm(FieldNorm):
             return functional.instance_norm(
                 x, weight=self.per_channel(self.weight), bias=self.per_channel(self.bias), eps=self.eps
             )
-        fields = x.reshape(len(x), self.in_type.fields, -1)
-        return functional.instance_norm(fields, weight=self.weight, bias=self.bias, eps=self.eps).view(x.shape)
+        fields = x.unflatten(1, (self.in_type.fields, -1)).flatten(2)
+        return functional.instance_norm(fields, weight=self.weight, bias=self.bias, eps=self.eps).view_as(x)
 
 
 class GroupGroupNorm(FieldNorm):
