@@ -85,12 +85,14 @@ def drawings(findings: Findings, size: int) -> dict[str, str]:
 
 
 def as_yaml(settings: dict[str, Any]) -> str:
-    r"""Return settings as a reader of recipes knows them.
+    r"""Return settings as a reader of recipes knows them: a line a key, small sections on one line.
 
     >>> as_yaml({"steps": 1500, "optimizer": {"lr": 0.002}})
     'steps: 1500\noptimizer: {lr: 0.002}'
     """
-    return yaml.safe_dump(settings, sort_keys=False, default_flow_style=None, allow_unicode=True, width=88).rstrip()
+    flat = not any(isinstance(value, (dict, list)) for value in settings.values())
+    flow = False if flat else None
+    return yaml.safe_dump(settings, sort_keys=False, default_flow_style=flow, allow_unicode=True, width=88).rstrip()
 
 
 def embedded(folder: Path, info: StudyInfo) -> str | None:
