@@ -11,11 +11,12 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "act": "isotypic.ops.action",
+    "check": "isotypic.convert.check",
     "equivariant": "isotypic.convert.equivariant",
     "fold": "isotypic.convert.fold",
 }
 
-__all__ = ["__version__", "act", "equivariant", "fold"]
+__all__ = ["__version__", "act", "check", "equivariant", "fold"]
 
 
 def __getattr__(name: str) -> Any:

@@ -14,7 +14,7 @@ from isotypic.convert.conversion import Conversion, Plan, convert
 from isotypic.convert.rules.convolution import is_affine_tail
 from isotypic.convert.rules.resampling import JOINS
 from isotypic.convert.rules.table import rule_for
-from isotypic.convert.tracing import Traced, shape, trace
+from isotypic.convert.tracing import Traced, axes_of, shape, trace
 from isotypic.errors import RequestError, unknown
 from isotypic.groups.catalogue import resolve
 from isotypic.groups.finite import FiniteGroup
@@ -92,7 +92,7 @@ def _match(match: Match | str) -> Match:
 
 
 def _dimension(model: nn.Module) -> int:
-    found = {axes for axes, kinds in _CONVOLUTIONS.items() if any(isinstance(m, kinds) for m in model.modules())}
+    found = axes_of(model)
     if len(found) != 1:
         raise RequestError(
             "expected a network of 2-D or of 3-D convolutions, received "

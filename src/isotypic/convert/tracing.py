@@ -52,6 +52,13 @@ class Traced:
         return self.tensor(value) if isinstance(value, fx.Node) and value.op == "get_attr" else None
 
 
+def axes_of(model: nn.Module) -> set[int]:
+    """Return over how many axes of space a network's layers work: {2}, {3}, both or none."""
+    plain = {2: (nn.Conv2d, nn.ConvTranspose2d), 3: (nn.Conv3d, nn.ConvTranspose3d)}
+    found = {axes for axes, kinds in plain.items() if any(isinstance(m, kinds) for m in model.modules())}
+    return found | {m.in_type.group.dim for m in model.modules() if isinstance(m, EquivariantLayer)}
+
+
 def is_torch_layer(module: nn.Module) -> bool:
     """Whether a module is one of torch's own that computes, not a container."""
     return type(module).__module__.startswith("torch.nn") and not isinstance(module, CONTAINERS)
@@ -62,7 +69,7 @@ def is_leaf(module: nn.Module) -> bool:
     return isinstance(module, OWN_LAYERS) or is_torch_layer(module)
 
 
-def trace(model: nn.Module, *inputs: Tensor, leaf: Callable[[nn.Module], bool] = is_leaf) -> Traced:
+def trace(model: nn.Module, *inputs: Tensor, leaf: Callable[[nn.Module], bool] = is_leaf, keep: bool = False) -> Traced:
     """Record what a network does with some inputs, without gradients.
 
     Args:
@@ -70,11 +77,13 @@ def trace(model: nn.Module, *inputs: Tensor, leaf: Callable[[nn.Module], bool] =
             norms see the inputs if it is in training mode.
         inputs: example tensors.
         leaf: which modules are recorded as one node; the others are opened up.
+        keep: whether to keep the tensors themselves, as metadata ``"value"``.
 
     Raises:
         RequestError: the network writes into a part of a tensor, or puts out something other than tensors.
     """
     recorder = _Recorder(model, inputs, leaf)
+    recorder.keep = keep
     with torch.no_grad(), recorder.leaves(), recorder:
         output = model(*inputs)
     recorder.finish(output)
@@ -92,6 +101,7 @@ class _Recorder(TorchFunctionMode):
     def __init__(self, model: nn.Module, inputs: Sequence[Tensor], leaf: Callable[[nn.Module], bool]) -> None:
         super().__init__()
         self.model, self.graph, self.leaf = model, fx.Graph(), leaf
+        self.keep = self.inside = False
         self.names = {id(module): name for name, module in model.named_modules()}
         self.stored = {id(t): name for name, t in [*model.named_parameters(), *model.named_buffers()]}
         self.nodes: dict[int, fx.Node] = {}
@@ -105,10 +115,13 @@ class _Recorder(TorchFunctionMode):
         call, recorder = nn.Module.__call__, self
 
         def recording_call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            if not recorder.leaf(module) or id(module) not in recorder.names:
+            if recorder.inside or not recorder.leaf(module) or id(module) not in recorder.names:
                 return call(module, *args, **kwargs)
-            with torch._C.DisableTorchFunction():
+            recorder.inside = True
+            try:
                 output = call(module, *args, **kwargs)
+            finally:
+                recorder.inside = False
             recorder._write("call_module", recorder.names[id(module)], args, kwargs, output)
             return output
 
@@ -123,6 +136,8 @@ class _Recorder(TorchFunctionMode):
     ) -> Any:
         """Run a torch function and record it when it makes tensors of recorded ones."""
         output = func(*args, **(kwargs or {}))
+        if self.inside:
+            return output
         name = func.__name__
         if name == "__setitem__" and self._concerns((args, kwargs)):
             raise RequestError("the network writes into a part of a tensor (x[...] = y), which cannot be converted")
@@ -152,6 +167,8 @@ class _Recorder(TorchFunctionMode):
 
     def _note(self, tensor: Tensor, node: fx.Node) -> None:
         node.meta["shape"] = tuple(tensor.shape)
+        if self.keep:
+            node.meta["value"] = tensor.detach().clone()
         self.nodes[id(tensor)] = node
         self.alive.append(tensor)
 
