@@ -163,3 +163,25 @@ def test_trained_weights_are_reproducible(isotypic, tmp_path):
     a, b, c = (load_file(run / "weights.safetensors") for run in runs)
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert not all(torch.equal(a[name], c[name]) for name in a)
+
+
+def test_check_names_the_layer_that_breaks(isotypic, tmp_path, monkeypatch):
+    (tmp_path / "nets_of_mine.py").write_text(
+        "from torch import nn\nfrom isotypic.nn import GroupConv2d, InvariantHead\n"
+        "def broken():\n"
+        "    first, last = GroupConv2d(1, 2, 3, 'p4m', lift=True), InvariantHead(2, 3, 'p4m')\n"
+        "    return nn.Sequential(first, nn.MaxPool2d(2), last)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    answer = isotypic("check", "nets_of_mine:broken", "--size", "17x17")
+    assert answer.returncode == 1
+    assert "breaks here: stride 2 with kernel 2 and padding 0 on 15" in answer.stdout
+    assert isotypic("check", "nets_of_mine:broken", "--size", "18x18").returncode == 0
+    for words, text in (
+        (("nets_of_mine:nothing", "--size", "18x18"), "expected a function 'nothing' in a module 'nets_of_mine'"),
+        (("nets_of_mine", "--size", "18x18"), "expected a run's folder or module:factory"),
+        (("nets_of_mine:broken", "--size", "18"), "expected --size such as 96x96, received '18'"),
+    ):
+        answer = isotypic("check", *words)
+        assert answer.returncode == 2
+        assert text in answer.stderr
