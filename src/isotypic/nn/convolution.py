@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,7 @@ from isotypic.ops.resampling import Sizes, symmetric_window
 
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 Extent = int | tuple[int, ...]
+Convolution = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
@@ -126,8 +127,15 @@ def _same_padding(kernel: Sizes, stride: Sizes, dilation: Sizes) -> Sizes:
 
 
 class GroupConvolution(EquivariantLayer):
-    """What convolution and transposed convolution share: types, the weight, its initialisation and its filters."""
+    """What convolution and transposed convolution share: types, the weight, its initialisation and its filters.
 
+    Attributes:
+        axes: axes of space of the final class.
+        convolve: the ordinary convolution of torch that it ends in.
+    """
+
+    axes: ClassVar[int]
+    convolve: ClassVar[Convolution]
     weight: nn.Parameter
     bias: nn.Parameter | None
 
@@ -178,15 +186,36 @@ def conv_types(
     return (scalar_fields if lift else regular_fields)(resolved, in_fields), regular_fields(resolved, out_fields)
 
 
-Convolution = Callable[..., Tensor]
-
-
 class DirectConvolution(GroupConvolution):
     """The strided group convolution, over the axes of its group."""
 
-    def __init__(self, types: tuple[FieldType, FieldType], window: Window, bias: bool, convolve: Convolution) -> None:
-        super().__init__(types, window, types[0].fields // window.groups, types[1].fields, bias)
-        self.convolve = convolve
+    # The arguments of torch's own layer, so more than eight: a layer is exchanged by its name alone.
+    def __init__(  # noqa: PLR0913
+        self,
+        in_fields: int,
+        out_fields: int,
+        kernel_size: Extent,
+        group: str | FiniteGroup,
+        *,
+        lift: bool = False,
+        stride: Extent = 1,
+        padding: Extent | str = 0,
+        dilation: Extent = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+    ) -> None:
+        types = conv_types(group, self.axes, in_fields, out_fields, lift)
+        moved = window(
+            types[0].group,
+            kernel_size,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=groups,
+            padding_mode=padding_mode,
+        )
+        super().__init__(types, moved, in_fields // max(groups, 1), out_fields, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve ``[B, in channels, *space]``; the output has the usual size of a strided convolution."""
@@ -203,9 +232,32 @@ class DirectConvolution(GroupConvolution):
 class TransposedConvolution(GroupConvolution):
     """The adjoint of the strided group convolution, told the size to reach."""
 
-    def __init__(self, types: tuple[FieldType, FieldType], window: Window, bias: bool, convolve: Convolution) -> None:
-        super().__init__(types, window, types[1].fields // window.groups, types[0].fields, bias)
-        self.convolve = convolve
+    # The arguments of torch's own layer, so more than eight.
+    def __init__(  # noqa: PLR0913
+        self,
+        in_fields: int,
+        out_fields: int,
+        kernel_size: Extent,
+        group: str | FiniteGroup,
+        *,
+        stride: Extent = 1,
+        padding: Extent = 0,
+        output_padding: Extent = 0,
+        dilation: Extent = 1,
+        groups: int = 1,
+        bias: bool = True,
+    ) -> None:
+        types = conv_types(group, self.axes, in_fields, out_fields, lift=False)
+        moved = window(
+            types[0].group,
+            kernel_size,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=groups,
+            output_padding=output_padding,
+        )
+        super().__init__(types, moved, out_fields // max(groups, 1), in_fields, bias)
 
     @property
     def fan_in(self) -> int:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch.nn import functional
 
-from isotypic.groups.finite import FiniteGroup
-from isotypic.nn.convolution import DirectConvolution, Extent, TransposedConvolution, conv_types, window
+from isotypic.nn.convolution import DirectConvolution, TransposedConvolution
 
 
 class GroupConv2d(DirectConvolution):
@@ -41,33 +40,8 @@ class GroupConv2d(DirectConvolution):
     torch.Size([2, 128, 21, 32])
     """
 
-    # The arguments of torch.nn.Conv2d, so more than eight: a layer is exchanged by its name alone.
-    def __init__(  # noqa: PLR0913
-        self,
-        in_fields: int,
-        out_fields: int,
-        kernel_size: Extent,
-        group: str | FiniteGroup,
-        *,
-        lift: bool = False,
-        stride: Extent = 1,
-        padding: Extent | str = 0,
-        dilation: Extent = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-    ) -> None:
-        types = conv_types(group, 2, in_fields, out_fields, lift)
-        moved = window(
-            types[0].group,
-            kernel_size,
-            stride=stride,
-            padding=padding,
-            dilation=dilation,
-            groups=groups,
-            padding_mode=padding_mode,
-        )
-        super().__init__(types, moved, bias, functional.conv2d)
+    axes = 2
+    convolve = staticmethod(functional.conv2d)
 
 
 class GroupConvTranspose2d(TransposedConvolution):
@@ -97,29 +71,5 @@ class GroupConvTranspose2d(TransposedConvolution):
     torch.Size([1, 8, 16, 16])
     """
 
-    # The arguments of torch.nn.ConvTranspose2d, so more than eight.
-    def __init__(  # noqa: PLR0913
-        self,
-        in_fields: int,
-        out_fields: int,
-        kernel_size: Extent,
-        group: str | FiniteGroup,
-        *,
-        stride: Extent = 1,
-        padding: Extent = 0,
-        output_padding: Extent = 0,
-        dilation: Extent = 1,
-        groups: int = 1,
-        bias: bool = True,
-    ) -> None:
-        types = conv_types(group, 2, in_fields, out_fields, lift=False)
-        moved = window(
-            types[0].group,
-            kernel_size,
-            stride=stride,
-            padding=padding,
-            dilation=dilation,
-            groups=groups,
-            output_padding=output_padding,
-        )
-        super().__init__(types, moved, bias, functional.conv_transpose2d)
+    axes = 2
+    convolve = staticmethod(functional.conv_transpose2d)

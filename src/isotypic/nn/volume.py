@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from torch.nn import functional
 
-from isotypic.groups.finite import FiniteGroup
-from isotypic.nn.convolution import DirectConvolution, Extent, TransposedConvolution, conv_types, window
+from isotypic.nn.convolution import DirectConvolution, TransposedConvolution
 
 
 class GroupConv3d(DirectConvolution):
@@ -40,33 +39,8 @@ class GroupConv3d(DirectConvolution):
     torch.Size([1, 16, 6, 6, 5])
     """
 
-    # The arguments of torch.nn.Conv3d, so more than eight: a layer is exchanged by its name alone.
-    def __init__(  # noqa: PLR0913
-        self,
-        in_fields: int,
-        out_fields: int,
-        kernel_size: Extent,
-        group: str | FiniteGroup,
-        *,
-        lift: bool = False,
-        stride: Extent = 1,
-        padding: Extent | str = 0,
-        dilation: Extent = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-    ) -> None:
-        types = conv_types(group, 3, in_fields, out_fields, lift)
-        moved = window(
-            types[0].group,
-            kernel_size,
-            stride=stride,
-            padding=padding,
-            dilation=dilation,
-            groups=groups,
-            padding_mode=padding_mode,
-        )
-        super().__init__(types, moved, bias, functional.conv3d)
+    axes = 3
+    convolve = staticmethod(functional.conv3d)
 
 
 class GroupConvTranspose3d(TransposedConvolution):
@@ -87,29 +61,5 @@ class GroupConvTranspose3d(TransposedConvolution):
         bias: whether to add one learned number a field.
     """
 
-    # The arguments of torch.nn.ConvTranspose3d, so more than eight.
-    def __init__(  # noqa: PLR0913
-        self,
-        in_fields: int,
-        out_fields: int,
-        kernel_size: Extent,
-        group: str | FiniteGroup,
-        *,
-        stride: Extent = 1,
-        padding: Extent = 0,
-        output_padding: Extent = 0,
-        dilation: Extent = 1,
-        groups: int = 1,
-        bias: bool = True,
-    ) -> None:
-        types = conv_types(group, 3, in_fields, out_fields, lift=False)
-        moved = window(
-            types[0].group,
-            kernel_size,
-            stride=stride,
-            padding=padding,
-            dilation=dilation,
-            groups=groups,
-            output_padding=output_padding,
-        )
-        super().__init__(types, moved, bias, functional.conv_transpose3d)
+    axes = 3
+    convolve = staticmethod(functional.conv_transpose3d)
