@@ -22,7 +22,7 @@ lint: $(VENV)/.installed
 	PYTHONPATH=src $(BIN)/lint-imports
 
 test: lint
-	$(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow
