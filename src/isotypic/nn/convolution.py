@@ -63,6 +63,29 @@ class Window:
         padding, widening = zip(*(symmetric_window(*axis) for axis in axes), strict=True)
         return padding, widening
 
+    def excess(self, size: Sizes, wanted: Sizes | None, layer: object) -> Sizes:
+        """Return how many samples beyond the least a transposed convolution must put out to reach a size.
+
+        Raises:
+            RequestError: the size is out of reach, said in the name of ``layer``.
+        """
+        axes = zip(size, self.extent, self.stride, self.padding, strict=True)
+        least = tuple((n - 1) * s - 2 * p + e for n, e, s, p in axes)
+        if wanted is None:
+            return self.output_padding or (0,) * len(least)
+        excess = tuple(n - m for n, m in zip(wanted, least, strict=True))
+        if any(not 0 <= e < s for e, s in zip(excess, self.stride, strict=True)):
+            most = tuple(m + s - 1 for m, s in zip(least, self.stride, strict=True))
+            raise RequestError(f"{layer}: expected output_size between {least} and {most}, received {wanted}")
+        return excess
+
+    def padded(self, x: Tensor, padding: Sizes) -> tuple[Tensor, Sizes]:
+        """Pad a signal where the mode is not zeros; return it with the padding that is left to the convolution."""
+        if self.padding_mode == "zeros":
+            return x, padding
+        sides = [p for side in reversed(padding) for p in (side, side)]
+        return functional.pad(x, sides, mode=self.padding_mode), (0,) * len(padding)
+
     @property
     def extent(self) -> Sizes:
         """Samples that the dilated kernel spans."""
@@ -166,7 +189,7 @@ class GroupConvolution(EquivariantLayer):
 
     def filters(self, x: Tensor, widening: Sizes) -> Expanded:
         """Return filters and bias of every channel for one input, in the input's memory format."""
-        return self.bank(self.weight, self.bias, widening, self.window.dilation, _is_channels_last(x))
+        return self.bank(self.weight, self.bias, widening, self.window.dilation, is_channels_last(x))
 
     def extra_repr(self) -> str:
         """Say types and window in one line."""
@@ -223,9 +246,7 @@ class DirectConvolution(GroupConvolution):
         w = self.window
         padding, widening = w.fitted(tuple(x.shape[2:]))
         made = self.filters(x, widening)
-        if w.padding_mode != "zeros":
-            x = functional.pad(x, [p for side in reversed(padding) for p in (side, side)], mode=w.padding_mode)
-            padding = (0,) * len(padding)
+        x, padding = w.padded(x, padding)
         return self.convolve(x, made.filters, made.bias, w.stride, padding, made.dilation, w.groups)
 
 
@@ -277,21 +298,9 @@ class TransposedConvolution(GroupConvolution):
         """
         self.check(x)
         w = self.window
-        remainder = self._excess(tuple(x.shape[2:]), output_size)
+        remainder = w.excess(tuple(x.shape[2:]), output_size, self)
         made = self.filters(x, remainder)
         return self.convolve(x, made.filters, made.bias, w.stride, w.padding, 0, w.groups, made.dilation)
-
-    def _excess(self, size: Sizes, wanted: Sizes | None) -> Sizes:
-        w = self.window
-        axes = zip(size, w.kernel, w.stride, w.padding, w.dilation, strict=True)
-        least = tuple((n - 1) * s - 2 * p + d * (k - 1) + 1 for n, k, s, p, d in axes)
-        if wanted is None:
-            return w.output_padding or (0,) * len(least)
-        excess = tuple(n - m for n, m in zip(wanted, least, strict=True))
-        if any(not 0 <= e < s for e, s in zip(excess, w.stride, strict=True)):
-            most = tuple(m + s - 1 for m, s in zip(least, w.stride, strict=True))
-            raise RequestError(f"{self}: expected output_size between {least} and {most}, received {wanted}")
-        return excess
 
 
 def _divides(groups: int, types: tuple[FieldType, FieldType]) -> None:
@@ -300,7 +309,8 @@ def _divides(groups: int, types: tuple[FieldType, FieldType]) -> None:
             raise RequestError(f"expected {name} to be a multiple of groups={groups}, received {kind.fields}")
 
 
-def _is_channels_last(x: Tensor) -> bool:
+def is_channels_last(x: Tensor) -> bool:
+    """Whether a signal lies in memory with its channels last, and only so."""
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
     return x.is_contiguous(memory_format=formats[x.dim()]) and not x.is_contiguous()
 

@@ -66,7 +66,7 @@ class FilterBank(nn.Module):
             dilation: per axis.
             channels_last: the memory format of the result.
         """
-        if not self._may_keep(weight):
+        if not may_keep(weight):
             return self._expand(weight, bias, widening, dilation, channels_last)
         key = (widening, dilation, channels_last)
         if self._kept is None or not self._kept.holds_for(key, weight, bias):
@@ -84,13 +84,15 @@ class FilterBank(nn.Module):
         spread = None if bias is None else bias[:, None].expand(-1, self.shape.group.order).reshape(-1)
         return Expanded(filters, spread, left)
 
-    def _may_keep(self, weight: Tensor) -> bool:
-        differentiated = torch.is_grad_enabled() and weight.requires_grad
-        return weight.device.type == "cpu" and not differentiated and not torch.compiler.is_compiling()
-
     def __getstate__(self) -> dict[str, Any]:
         """Pickle and deepcopy leave the kept expansion behind."""
         return {**self.__dict__, "_kept": None}
+
+
+def may_keep(weight: Tensor) -> bool:
+    """Whether an expansion of a weight may be used again: on the CPU, undifferentiated, and not under a compiler."""
+    differentiated = torch.is_grad_enabled() and weight.requires_grad
+    return weight.device.type == "cpu" and not differentiated and not torch.compiler.is_compiling()
 
 
 class _Snapshot:

@@ -26,8 +26,9 @@ from isotypic.groups.catalogue import named
 from isotypic.groups.circle import CircleGroup, FieldsLike, FieldSum, field_sum
 from isotypic.groups.finite import TOLERANCE, FiniteGroup, Floats
 from isotypic.groups.harmonics import Rings, grid_points, harmonics, kernel_coefficients
-from isotypic.nn.convolution import Extent, Window, window
+from isotypic.nn.convolution import Extent, Window, is_channels_last, window
 from isotypic.nn.fieldwise import ExactTables, FieldLayer, InvariantTables, bias_size, spread_bias
+from isotypic.nn.filters import may_keep
 from isotypic.ops.resampling import Sizes, remainders, widen
 
 
@@ -83,7 +84,7 @@ class SteerableFilters(nn.Module):
 
     def forward(self, weight: Tensor, remainder: Sizes, dilation: Sizes, channels_last: bool) -> tuple[Tensor, Sizes]:
         """Return the filters ``[made channels, seen channels, y, x]``, widened, and the dilation that remains."""
-        if not self._may_keep(weight):
+        if not may_keep(weight):
             return self._expand(weight, remainder, dilation, channels_last)
         key = (remainder, dilation, channels_last, weight.dtype)
         kept = self._kept
@@ -114,10 +115,6 @@ class SteerableFilters(nn.Module):
         sampled = weights.view(-1, len(waves)) @ waves
         fields = sampled.view(a.fields, b.fields, a.representation.dimension, b.representation.dimension, *self.kernel)
         return fields.transpose(1, 2).reshape(a.channels, b.channels, *self.kernel)
-
-    def _may_keep(self, weight: Tensor) -> bool:
-        differentiated = torch.is_grad_enabled() and weight.requires_grad
-        return weight.device.type == "cpu" and not differentiated and not torch.compiler.is_compiling()
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle and deepcopy leave the kept filters behind."""
@@ -187,8 +184,7 @@ class SteerableConvolution(FieldLayer):
 
     def filters(self, x: Tensor, remainder: Sizes) -> tuple[Tensor, Sizes]:
         """Return the filter bank for one input, in the input's memory format, and its dilation."""
-        channels_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-        return self.bank(self.weight, remainder, self.window.dilation, channels_last)
+        return self.bank(self.weight, remainder, self.window.dilation, is_channels_last(x))
 
     def channel_bias(self) -> Tensor | None:
         """Return the bias of every channel."""
@@ -276,10 +272,7 @@ class SteerableConv2d(SteerableConvolution):
         w = self.window
         missed = remainders(tuple(x.shape[2:]), w.kernel, w.stride, w.padding, w.dilation)
         filters, dilation = self.filters(x, missed)
-        padding = w.padding
-        if w.padding_mode != "zeros":
-            x = functional.pad(x, [p for side in reversed(padding) for p in (side, side)], mode=w.padding_mode)
-            padding = (0,) * len(padding)
+        x, padding = w.padded(x, w.padding)
         return functional.conv2d(x, filters, self.channel_bias(), w.stride, padding, dilation)
 
 
@@ -345,13 +338,7 @@ class SteerableConvTranspose2d(SteerableConvolution):
         """
         self.check(x)
         w = self.window
-        axes = zip(x.shape[2:], w.kernel, w.stride, w.padding, w.dilation, strict=True)
-        least = tuple((n - 1) * s - 2 * p + d * (k - 1) + 1 for n, k, s, p, d in axes)
-        excess = tuple(n - m for n, m in zip(output_size or least, least, strict=True))
-        if any(not 0 <= e < s for e, s in zip(excess, w.stride, strict=True)):
-            most = tuple(m + s - 1 for m, s in zip(least, w.stride, strict=True))
-            raise RequestError(f"{self}: expected output_size between {least} and {most}, received {output_size}")
-        filters, dilation = self.filters(x, excess)
+        filters, dilation = self.filters(x, w.excess(tuple(x.shape[2:]), output_size, self))
         return functional.conv_transpose2d(x, filters, self.channel_bias(), w.stride, w.padding, 0, 1, dilation)
 
 
