@@ -8,7 +8,20 @@ from laws import BROKEN, TOLERANCE
 
 from isotypic.errors import RequestError
 from isotypic.groups import FieldType, irreps, named, quotient, regular, trivial, vector
-from isotypic.groups.circle import FieldSum, Frequency, SO2Fields, components, field_sum, invariants, matrix_at, turn
+from isotypic.groups.circle import (
+    O2,
+    FieldSum,
+    Frequency,
+    O2Fields,
+    SO2Fields,
+    components,
+    field_sum,
+    invariants,
+    matrix_at,
+    members,
+    restriction,
+    turn,
+)
 from isotypic.groups.harmonics import (
     Rings,
     angular_action,
@@ -60,6 +73,46 @@ def test_frequencies_of_the_circle_obey_the_constraint_at_random_angles():
                 assert error < TOLERANCE["float64"]
 
 
+FLIP = np.diag([1.0, -1.0])
+IRREPS_OF_O2 = [Frequency(0, O2, odd=True), *(Frequency(f, O2) for f in range(4))]
+
+
+def test_irreps_of_the_full_circle_obey_the_constraint_under_rotations_and_reflections():
+    for out in IRREPS_OF_O2:
+        for into in IRREPS_OF_O2:
+            basis = kernel_coefficients(out, into, (7, 7), RINGS)
+            for angle in np.random.default_rng(1).uniform(0, 2 * np.pi, 3):
+                for mirrored in (False, True):
+                    moved = turn(angle) @ FLIP if mirrored else turn(angle)
+                    matrices = out.matrix(angle, mirrored), into.matrix(angle, mirrored)
+                    assert constraint_error(basis, moved, *matrices, (7, 7)) < TOLERANCE["float64"]
+
+
+def test_rotations_alone_leave_kernels_that_reflections_break():
+    """Negative control: SO(2) has twice as many kernels, and they do not all obey the flip."""
+    for f, g in ((0, 1), (1, 1), (1, 2)):
+        whole, half = (
+            kernel_coefficients(*(Frequency(h, *group) for h in (f, g)), (7, 7), RINGS) for group in ((), (O2,))
+        )
+        assert len(whole) == 2 * len(half)
+        flips = Frequency(f).flip, Frequency(g).flip
+        assert constraint_error(whole, FLIP, *flips, (7, 7)) > BROKEN
+
+
+@pytest.mark.parametrize("name", ["C4", "D4", "D16"])
+def test_restriction_is_a_homomorphism_and_keeps_the_channels(name):
+    group = named(name)
+    for rho in IRREPS_OF_O2:
+        found = restriction(rho, group)
+        products = np.einsum("gij,hjk->ghik", found.matrices, found.matrices)
+        assert np.abs(products - found.matrices[group.table]).max() < TOLERANCE["table"]
+    assert np.abs(restriction(Frequency(1, O2), group).matrices - group.matrices).max() < TOLERANCE["table"]
+    large, small = named("D8"), named("D4")
+    inside = members(large, small)
+    assert np.abs(large.matrices[inside] - small.matrices).max() < TOLERANCE["table"]
+    assert np.array_equal(restriction(regular(large), small).matrices, regular(large).matrices[inside])
+
+
 def test_a_basis_of_another_group_fails_the_constraint():
     """Negative control: kernels for C4 do not turn by 45 degrees."""
     small, large = regular(named("C4")), named("C8")
@@ -90,6 +143,20 @@ def test_the_basis_between_regular_fields_has_g_kernels_a_harmonic(name):
     for size in (1, 3, 5):
         count = sum(1 + (m > 0) for _, m in RINGS.waves((size, size)))
         assert len(kernel_coefficients(rho, rho, (size, size), RINGS)) == rho.dimension * count
+
+
+def test_the_closed_form_of_the_full_circle_is_that_of_a_large_dihedral_group():
+    group = named("D32")
+    for out in IRREPS_OF_O2:
+        for into in IRREPS_OF_O2:
+            for m in range(7):
+                exact = solutions(out, into, m)
+                matrices = restriction(out, group).matrices, restriction(into, group).matrices
+                mean = (
+                    np.einsum("gab,gcd,gef->acebdf", *matrices, angular_action(group, m), optimize=True) / group.order
+                )
+                flat = exact.reshape(len(exact), -1) if len(exact) else np.zeros((0, math.prod(mean.shape[:3])))
+                assert np.abs(flat.T @ flat - mean.reshape(flat.shape[1], -1)).max() < TOLERANCE["table"]
 
 
 def test_the_closed_form_of_the_circle_is_that_of_a_large_cyclic_group():
@@ -143,6 +210,8 @@ def test_invariants_and_components():
         assert sum(copies.shape[0] * copies.shape[1] for _, copies in components(rho)) == rho.dimension
     assert invariants(Frequency(0)).shape == (1, 1)
     assert invariants(Frequency(2)).shape == (0, 2)
+    assert invariants(Frequency(0, O2)).shape == (1, 1)
+    assert invariants(Frequency(0, O2, odd=True)).shape == (0, 1)
 
 
 def test_matrices_at_an_angle():
@@ -166,6 +235,12 @@ def test_sums_of_fields():
 BAD = {
     "frequency": (lambda: SO2Fields(-1, 1), "frequency of SO.2. of at least 0, received -1"),
     "fields": (lambda: SO2Fields(1, 0), "expected at least one field, received 0"),
+    "odd": (lambda: O2Fields(1, 2, odd=True), r"odd fields of frequency 0 of O\(2\) alone, received frequency 1 of O"),
+    "odd rotations": (lambda: Frequency(0, odd=True), r"alone, received frequency 0 of SO\(2\)"),
+    "two circles": (lambda: FieldSum((SO2Fields(0, 1), O2Fields(0, 1))), r"received SO\(2\), O\(2\); use Restrict"),
+    "subgroup": (lambda: members(named("D4"), named("C8")), "expected a subgroup of D4, received C8"),
+    "mirrors": (lambda: restriction(Frequency(1), named("Cs")), r"subgroup of SO\(2\), received Cs: it holds more"),
+    "two circles' irreps": (lambda: solutions(Frequency(0), Frequency(0, O2), 1), "irreps of one group"),
     "empty": (lambda: FieldSum(()), "at least one field type in a sum of fields, received none"),
     "groups": (
         lambda: FieldSum((SO2Fields(0, 1), FieldType(trivial(named("C8")), 1))),

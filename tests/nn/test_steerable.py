@@ -20,17 +20,18 @@ from turning import (
 from isotypic.errors import RequestError
 from isotypic.groups import (
     FieldType,
+    direct_sum,
     irreps,
     named,
     regular_fields,
     scalar_fields,
     vector,
 )
-from isotypic.groups.circle import SO2Fields, field_sum
+from isotypic.groups.circle import O2Fields, SO2Fields, field_sum, restriction
 from isotypic.groups.harmonics import Rings
 from isotypic.metrics.equivariance import equivariance_error
 from isotypic.nn.antialias import BlurPool
-from isotypic.nn.fieldwise import InvariantPool, SteerableBatchNorm
+from isotypic.nn.fieldwise import InvariantPool, Restrict, SteerableBatchNorm, trivial_fields
 from isotypic.nn.nonlinearity import GatedNonlinearity, NormNonlinearity
 from isotypic.nn.steerable import SteerableConv2d, SteerableConvTranspose2d
 
@@ -112,6 +113,54 @@ def test_the_circle_turns_by_any_angle():
         assert turned_error(layer, CIRCLE, CIRCLE, 33, degrees) < BOUNDS[5]
 
 
+FULL_CIRCLE = (O2Fields(0, 4), O2Fields(0, 2, odd=True), O2Fields(1, 4), O2Fields(2, 4))
+
+
+def full_network():
+    torch.manual_seed(0)
+    even = GatedNonlinearity((O2Fields(0, 2), O2Fields(1, 2), O2Fields(2, 2)))
+    gate = GatedNonlinearity(FULL_CIRCLE)
+    return nn.Sequential(
+        SteerableConv2d(O2Fields(0, 2), even.in_type, 5, padding=2, stride=2),
+        even,
+        SteerableConv2d(even.out_type, gate.in_type, 5, padding=2),
+        gate,
+        SteerableBatchNorm(FULL_CIRCLE),
+        NormNonlinearity(FULL_CIRCLE),
+        SteerableConv2d(FULL_CIRCLE, FULL_CIRCLE, 3, groups=2),
+    )
+
+
+def full_error(net, group):
+    """The largest error under a group of the grid, of a network from two scalars to every irrep."""
+    parts = field_sum(FULL_CIRCLE).parts
+    rho = direct_sum(*(restriction(p.representation, group) for p in parts for _ in range(p.fields)))
+    errors = [
+        equivariance_error(net.double(), signal(2, 2, *size), group, output_representation=rho).max() for size in SIZES
+    ]
+    return float(max(errors))
+
+
+def test_the_full_circle_turns_and_reflects():
+    """O(2) by frequency: exact for D4 on every size, bounded at any angle; the same layers of SO(2) do not reflect."""
+    net = full_network()
+    for training in (True, False):
+        assert full_error(net.train(training), named("D4")) < TOLERANCE["float64"]
+    layer = SteerableConv2d(FULL_CIRCLE, FULL_CIRCLE, 5, padding=2)
+    for degrees in (30.0, 45.0):
+        assert turned_error(layer, FULL_CIRCLE, FULL_CIRCLE, 33, degrees) < 0.75 * BOUNDS[5]
+    turning = (SO2Fields(0, 6), SO2Fields(1, 4), SO2Fields(2, 4))
+    only_turns = SteerableConv2d(SO2Fields(0, 2), turning, 5)
+    assert full_error(only_turns, named("D4")) > BROKEN
+
+
+def test_restriction_of_the_full_circle():
+    restrict = Restrict(FULL_CIRCLE, "D8")
+    deeper = SteerableConv2d(restrict.out_type, regular_fields(named("D8"), 2), 5, padding=2)
+    assert grid_error(deeper, restrict.out_type, deeper.out_type, (17, 16)) < TOLERANCE["float64"]
+    assert turned_error(deeper, restrict.out_type, deeper.out_type, 33) < BOUNDS[5]
+
+
 def test_without_the_band_limit_or_without_steering_the_same_bound_fails():
     """Negative controls: harmonics that the pixels do not resolve, and an ordinary convolution."""
     unlimited = SteerableConv2d(CIRCLE, CIRCLE, 5, padding=2, rings=Rings(cutoff=12.0))
@@ -144,6 +193,52 @@ def test_initialisation_keeps_the_variance(name, transposed):
     y = layer(torch.randn(2, layer.in_type.channels, 16, 16))
     for part in y.split(layer.out_type.sizes, 1):
         assert abs(float(part.detach().square().mean()) / 2 - 1) < 0.15
+
+
+def blocks_of(kind, groups, block):
+    """The channels of one block: its share of the fields of every part."""
+    kind, found, start = field_sum(kind), [], 0
+    for n in kind.sizes:
+        found += range(start + block * n // groups, start + (block + 1) * n // groups)
+        start += n
+    return found
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_groups_are_independent_layers_side_by_side(transposed):
+    """Against one layer a block; without ``groups`` the blocks see each other."""
+    kind = (scalar_fields(named("C8"), 2), FieldType(irreps(named("C8"))[2], 4), regular_fields(named("C8"), 2))
+    make = SteerableConvTranspose2d if transposed else SteerableConv2d
+    options = {"stride": 2, "padding": 1}
+    layer = make(kind, kind, 3, groups=2, **options).double()
+    nn.init.normal_(layer.bias)
+    alone = make(*2 * [layer.bank.made], 3, **options).double()
+    x = signal(2, layer.in_type.channels, 9, 10)
+    y = layer(x)
+    pieces = [piece.chunk(2) for piece in layer.weight.split([count for *_, count in layer.bank.blocks()])]
+    biases = layer.bias.split([2, 2])
+    for block in range(2):
+        with torch.no_grad():
+            alone.weight.copy_(torch.cat([piece[block] for piece in pieces]))
+            alone.bias.copy_(torch.cat([part.chunk(2)[block] for part in biases]))
+        channels = blocks_of(kind, 2, block)
+        assert (alone(x[:, channels]) - y[:, channels]).abs().max() < TOLERANCE["float64"]
+        others = x.clone()
+        others[:, channels] = 0
+        assert torch.equal(layer(x - others)[:, channels], y[:, channels])
+        whole = make(kind, kind, 3, **options).double()
+        assert (whole(x - others) - whole(x))[:, channels].abs().max() > BROKEN
+
+
+@pytest.mark.parametrize("name", ["C8", "D8", "SO(2)"])
+def test_depthwise_convolutions_are_exact_on_the_grid_and_bounded_under_45_degrees(name):
+    kind = CIRCLE if name == "SO(2)" else (regular_fields(named(name), 2), FieldType(irreps(named(name))[-1], 2))
+    groups = 4 if name == "SO(2)" else 2
+    layer = SteerableConv2d(kind, kind, 5, padding=2, groups=groups)
+    assert grid_error(layer, kind, kind, (16, 17)) < TOLERANCE["float64"]
+    assert turned_error(layer, kind, kind, 33) < BOUNDS[5]
+    assert layer.weight.numel() * groups == SteerableConv2d(kind, kind, 5).weight.numel()
+    assert repr(layer).endswith(f"kernel 5x5, groups {groups})")
 
 
 def network(name="C8"):
@@ -222,8 +317,31 @@ def test_channels_last_gives_the_same_output_and_gradients():
         assert (a - b).abs().max() < TOLERANCE["float64"] * max(1.0, float(a.detach().abs().max()))
 
 
-def test_automatic_mixed_precision():
-    net, x = network(), torch.randn(4, 2, 16, 16)
+def test_filters_kept_under_inference_mode_serve_a_gradient_of_the_input():
+    net = network().eval().requires_grad_(False)
+    x = torch.randn(1, 2, 9, 9)
+    with torch.inference_mode():
+        net(x)
+    x.requires_grad_()
+    net(x).sum().backward()
+    assert x.grad is not None
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("scale", [0.0, 1.0, 300.0])
+def test_lengths_of_half_precision_neither_overflow_nor_vanish(dtype, scale):
+    """300 squared is infinite in float16, and the square root of its smallest number is not small."""
+    x = (scale * signal(1, 12, 3, 3)).to(dtype)
+    for layer in (NormNonlinearity(SO2Fields(1, 6)), InvariantPool(SO2Fields(1, 6))):
+        y = layer(x)
+        assert y.dtype == dtype
+        wanted = layer.double()(x.double())
+        assert (y - wanted).abs().max() <= TOLERANCE["bfloat16"] * max(1e-3, float(wanted.detach().abs().max()))
+
+
+@pytest.mark.parametrize("name", ["C8", "SO(2)"])
+def test_automatic_mixed_precision(name):
+    net, x = network(name), torch.randn(4, 2, 16, 16)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         y = net(x)
         y.float().square().sum().backward()
@@ -233,13 +351,43 @@ def test_automatic_mixed_precision():
 
 @pytest.mark.parametrize("training", [True, False])
 def test_compiled_as_one_graph(training):
-    net = network().train(training)
+    net = network("SO(2)").train(training)
     compiled = torch.compile(copy.deepcopy(net), backend="aot_eager", fullgraph=True, dynamic=False)
     for size in (16, 17):
         x = torch.randn(2, 2, size, size)
         y, z = net(x), compiled(x)
         assert (y - z).abs().max() < TOLERANCE["float32"] * max(1.0, float(y.detach().abs().max()))
         z.sum().backward()
+
+
+def test_exported_by_torch():
+    net, x = network("SO(2)").eval(), torch.randn(2, 2, 17, 16)
+    exported = torch.export.export(net, (x,)).module()
+    with torch.no_grad():
+        assert (net(x) - exported(x)).abs().max() < TOLERANCE["float32"] * net(x).abs().max()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["C8", "SO(2)"])
+def test_compiled_by_inductor(name):
+    """In training, so that the backward pass is compiled as well: there the pads of torch are refused."""
+    torch.manual_seed(0)
+    kind = regular_fields(named("C8"), 2) if name == "C8" else (SO2Fields(0, 2), SO2Fields(1, 2))
+    start, last = trivial_fields(field_sum(kind), 2), trivial_fields(field_sum(kind), 3)
+    net = nn.Sequential(
+        SteerableConv2d(start, kind, 3, padding=1),
+        SteerableBatchNorm(kind),
+        BlurPool(2),
+        SteerableConv2d(kind, last, 3),
+    )
+    compiled = torch.compile(copy.deepcopy(net), fullgraph=True)
+    x = torch.randn(2, 2, 17, 16)
+    y, z = net(x), compiled(x)
+    assert (y - z).abs().max() < 10 * TOLERANCE["float32"] * max(1.0, float(y.detach().abs().max()))
+    y.square().sum().backward()
+    z.square().sum().backward()
+    for a, b in zip(net.parameters(), compiled.parameters(), strict=True):
+        assert (a.grad - b.grad).abs().max() < 1e-3 * max(1.0, float(a.grad.abs().max()))
 
 
 def c8(fields=1):
@@ -256,6 +404,11 @@ BAD = {
         "expected a kernel that carries 1 frequency 0 .* to 2 frequency 1 .*received 1x1, which resolves none",
     ),
     "kernel": (lambda: SteerableConv2d(c8(), c8(), (3, 5)), r"same kernel_size on the axes that C8 swaps"),
+    "groups": (
+        lambda: SteerableConv2d(c8(4), c8(6), 3, groups=4),
+        r"expected groups that divide the fields of every part of 6 regular fields of C8 .*, received 4",
+    ),
+    "no groups": (lambda: SteerableConvTranspose2d(c8(), c8(), 3, groups=0), "expected groups that divide"),
     "padding mode": (lambda: SteerableConv2d(c8(), c8(), 3, padding_mode="zero"), "did you mean 'zeros'"),
     "channels": (
         lambda: SteerableConv2d(c8(), c8(), 3)(torch.zeros(1, 9, 8, 8)),

@@ -1,7 +1,7 @@
 """Finite groups, their representations and real irreps; NumPy float64 only."""
 
 from isotypic.groups.catalogue import named
-from isotypic.groups.circle import SO2, FieldSum, Frequency, SO2Fields, field_sum
+from isotypic.groups.circle import O2, SO2, FieldSum, Frequency, O2Fields, SO2Fields, field_sum
 from isotypic.groups.fields import FieldType, regular_fields, scalar_fields
 from isotypic.groups.finite import FiniteGroup, generate
 from isotypic.groups.irreps import Irrep, IrrepType, fourier_blocks, fourier_matrix, irreps, isotypic_basis
@@ -17,6 +17,7 @@ from isotypic.groups.representations import (
 )
 
 __all__ = [
+    "O2",
     "SO2",
     "FieldSum",
     "FieldType",
@@ -24,6 +25,7 @@ __all__ = [
     "Frequency",
     "Irrep",
     "IrrepType",
+    "O2Fields",
     "Representation",
     "SO2Fields",
     "direct_sum",

@@ -1,12 +1,14 @@
-"""The circle group SO(2) of all rotations of the plane, its irreps, and sums of field types.
+"""The circle groups SO(2) (all rotations of the plane) and O(2) (with reflections), their irreps, and sums of fields.
 
-The real irrep of frequency f sends the rotation by alpha to ``R(f alpha)``, the 2 x 2 rotation matrix, for f > 0 and
-to the number one for f = 0. Angles are those of the group's matrices in array axis order ``(y, x)``: the rotation by
-90 degrees is ``numpy.rot90``.
+The real irrep of frequency f > 0 sends the rotation by alpha to ``R(f alpha)``, the 2 x 2 rotation matrix, and in O(2)
+the left-right flip to ``diag(1, -1)``. Frequency 0 sends rotations to the number one; O(2) has two of them, the scalar
+and the *odd* one, whose sign every reflection changes (a curl, a handedness). Angles are those of the group's matrices
+in array axis order ``(y, x)``: the rotation by 90 degrees is ``numpy.rot90``.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,45 +17,51 @@ import numpy as np
 
 from isotypic.errors import RequestError
 from isotypic.groups.fields import FieldType
-from isotypic.groups.finite import TOLERANCE, FiniteGroup, Floats
+from isotypic.groups.finite import TOLERANCE, FiniteGroup, Floats, Indices
 from isotypic.groups.irreps import Irrep, irreps, isotypic_basis
 from isotypic.groups.representations import Representation, direct_sum
 
 
 @dataclass(frozen=True)
 class CircleGroup:
-    """SO(2), the group of all rotations of the plane; there is one, :data:`SO2`."""
+    """All rotations of the plane, :data:`SO2`, or those and all reflections, :data:`O2`."""
 
-    name: str = "SO(2)"
+    name: str
+    mirrors: bool
     dim: int = 2
 
 
-SO2 = CircleGroup()
+SO2 = CircleGroup("SO(2)", mirrors=False)
+O2 = CircleGroup("O(2)", mirrors=True)
 
 
 @dataclass(frozen=True)
 class Frequency:
-    """The real irrep of SO(2) that turns f times as fast as the plane.
+    """The real irrep that turns f times as fast as the plane.
 
     Attributes:
         frequency: f, at least 0.
+        group: SO(2) or O(2).
+        odd: for frequency 0 of O(2): whether reflections change the sign.
     """
 
     frequency: int
+    group: CircleGroup = SO2
+    odd: bool = False
 
     def __post_init__(self) -> None:
         if self.frequency < 0:
-            raise RequestError(f"expected a frequency of SO(2) of at least 0, received {self.frequency}")
+            raise RequestError(f"expected a frequency of {self.group.name} of at least 0, received {self.frequency}")
+        if self.odd and (self.frequency or not self.group.mirrors):
+            raise RequestError(
+                f"expected odd fields of frequency 0 of O(2) alone, received frequency {self.frequency} of "
+                f"{self.group.name}"
+            )
 
     @property
     def name(self) -> str:
         """What it is called."""
-        return f"frequency {self.frequency}"
-
-    @property
-    def group(self) -> CircleGroup:
-        """SO(2)."""
-        return SO2
+        return f"{'odd ' if self.odd else ''}frequency {self.frequency}"
 
     @property
     def dimension(self) -> int:
@@ -62,46 +70,49 @@ class Frequency:
 
     @property
     def is_permutation(self) -> bool:
-        """Whether every matrix only permutes the basis: f = 0 alone."""
-        return self.frequency == 0
+        """Whether every matrix only permutes the basis: the scalar alone."""
+        return self.frequency == 0 and not self.odd
 
-    def matrix(self, angle: float) -> Floats:
-        """Return the matrix of the rotation by an angle in radians, ``R(f angle)``."""
-        return turn(self.frequency * angle) if self.frequency else np.ones((1, 1))
+    @property
+    def flip(self) -> Floats:
+        """The matrix of the left-right flip."""
+        return np.diag([1.0, -1.0]) if self.frequency else np.full((1, 1), -1.0 if self.odd else 1.0)
+
+    def matrix(self, angle: float, mirrored: bool = False) -> Floats:
+        """Return the matrix of the rotation by an angle in radians, behind the left-right flip if ``mirrored``."""
+        turned = turn(self.frequency * angle) if self.frequency else np.ones((1, 1))
+        return turned @ self.flip if mirrored else turned
 
 
 @dataclass(frozen=True)
-class SO2Fields:
-    """So many fields of one frequency of SO(2): what :class:`~isotypic.groups.FieldType` is for a finite group.
+class CircleFields(ABC):
+    """So many fields of one irrep of a circle group: what :class:`~isotypic.groups.FieldType` is for a finite one.
 
     Attributes:
         frequency: how fast one field turns; 0 is a scalar field, 1 a vector field.
         fields: how many fields, at least 1.
-
-    >>> SO2Fields(1, 8).channels
-    16
     """
 
     frequency: int
     fields: int
 
     def __post_init__(self) -> None:
-        Frequency(self.frequency)
+        self.representation  # noqa: B018 - refuses what is no irrep
         if self.fields < 1:
             raise RequestError(f"expected at least one field, received {self.fields}")
 
     def __str__(self) -> str:
-        return f"{self.fields} {self.representation.name} fields of SO(2) ({self.channels} channels)"
+        return f"{self.fields} {self.representation.name} fields of {self.group.name} ({self.channels} channels)"
 
     @property
+    @abstractmethod
     def representation(self) -> Frequency:
-        """How one field changes under a rotation."""
-        return Frequency(self.frequency)
+        """How one field changes."""
 
     @property
     def group(self) -> CircleGroup:
-        """SO(2)."""
-        return SO2
+        """The symmetry group."""
+        return self.representation.group
 
     @property
     def channels(self) -> int:
@@ -109,9 +120,42 @@ class SO2Fields:
         return self.fields * self.representation.dimension
 
 
+@dataclass(frozen=True)
+class SO2Fields(CircleFields):
+    """Fields of one frequency under all rotations.
+
+    >>> SO2Fields(1, 8).channels
+    16
+    """
+
+    @property
+    def representation(self) -> Frequency:
+        """How one field changes under a rotation."""
+        return Frequency(self.frequency, SO2)
+
+
+@dataclass(frozen=True)
+class O2Fields(CircleFields):
+    """Fields of one frequency under all rotations and reflections.
+
+    Attributes:
+        odd: for frequency 0: whether reflections change the sign.
+
+    >>> print(O2Fields(0, 3, odd=True))
+    3 odd frequency 0 fields of O(2) (3 channels)
+    """
+
+    odd: bool = False
+
+    @property
+    def representation(self) -> Frequency:
+        """How one field changes under a rotation or a reflection."""
+        return Frequency(self.frequency, O2, self.odd)
+
+
 AnyRepresentation = Representation | Frequency
 AnyIrrep = Irrep | Frequency
-Fields = FieldType | SO2Fields
+Fields = FieldType | CircleFields
 
 
 @dataclass(frozen=True)
@@ -164,11 +208,11 @@ class FieldSum:
         """How the channels change under a finite group: of one field, or of all channels for several parts.
 
         Raises:
-            RequestError: the group is SO(2), whose elements cannot be listed.
+            RequestError: the group is SO(2) or O(2), whose elements cannot be listed.
         """
         finite = [part for part in self.parts if isinstance(part, FieldType)]
         if not finite:
-            raise RequestError("expected a finite group, received SO(2): use matrix_at for one angle")
+            raise RequestError(f"expected a finite group, received {self.group.name}: use matrix_at for one angle")
         if len(finite) == 1:
             return finite[0].representation
         return direct_sum(*(part.representation for part in finite for _ in range(part.fields)))
@@ -181,7 +225,7 @@ def field_sum(fields: FieldsLike) -> FieldSum:
     """Return one field type, or a sequence of them, as a sum."""
     if isinstance(fields, FieldSum):
         return fields
-    return FieldSum((fields,) if isinstance(fields, (FieldType, SO2Fields)) else tuple(fields))
+    return FieldSum((fields,) if isinstance(fields, (FieldType, CircleFields)) else tuple(fields))
 
 
 def turn(angle: float) -> Floats:
@@ -193,7 +237,7 @@ def turn(angle: float) -> Floats:
 def is_trivial(representation: AnyRepresentation) -> bool:
     """Whether every element acts as the number one."""
     if isinstance(representation, Frequency):
-        return representation.frequency == 0
+        return representation.is_permutation
     return representation.dimension == 1 and bool(np.all(np.abs(representation.matrices - 1) < TOLERANCE))
 
 
@@ -212,9 +256,41 @@ def matrix_at(representation: AnyRepresentation, degrees: float) -> Floats:
     return representation.matrices[element]
 
 
+def members(group: FiniteGroup, smaller: FiniteGroup) -> Indices:
+    """Return the element of a group that each element of a subgroup is, ``[|H|]``.
+
+    Raises:
+        RequestError: not a subgroup.
+    """
+    if smaller.dim == group.dim:
+        gap = np.abs(smaller.matrices[:, None] - group.matrices[None]).max(axis=(2, 3))
+        if (gap.min(axis=1) < TOLERANCE).all():
+            return gap.argmin(axis=1)
+    raise RequestError(f"expected a subgroup of {group.name}, received {smaller.name}")
+
+
+@cache
+def restriction(representation: AnyRepresentation, smaller: FiniteGroup) -> Representation:
+    """Return what a subgroup does to the channels of a representation, in their order.
+
+    Raises:
+        RequestError: not a subgroup.
+    """
+    if not isinstance(representation, Frequency):
+        matrices = representation.matrices[members(representation.group, smaller)]
+        return Representation(representation.name, smaller, matrices)
+    mirrored = np.linalg.det(smaller.matrices) < 0
+    if smaller.dim != 2 or (mirrored.any() and not representation.group.mirrors):
+        name = representation.group.name
+        raise RequestError(f"expected a subgroup of {name}, received {smaller.name}: it holds more than rotations")
+    angles = np.arctan2(smaller.matrices[:, 1, 0], smaller.matrices[:, 0, 0])
+    moved = [representation.matrix(angle, flipped) for angle, flipped in zip(angles, mirrored, strict=True)]
+    return Representation(representation.name, smaller, np.stack(moved))
+
+
 @cache
 def components(representation: AnyRepresentation) -> tuple[tuple[AnyIrrep, Floats], ...]:
-    """Split a representation into irreps, as :func:`~isotypic.groups.isotypic_basis` does, for SO(2) too."""
+    """Split a representation into irreps, as :func:`~isotypic.groups.isotypic_basis` does; one of a circle is one."""
     if isinstance(representation, Frequency):
         return ((representation, np.eye(representation.dimension)[None]),)
     return isotypic_basis(representation)
@@ -224,7 +300,7 @@ def components(representation: AnyRepresentation) -> tuple[tuple[AnyIrrep, Float
 def invariants(representation: AnyRepresentation) -> Floats:
     """Return an orthonormal basis ``[m, n]`` of the vectors that every element leaves alone."""
     if isinstance(representation, Frequency):
-        return np.ones((1, 1)) if representation.frequency == 0 else np.empty((0, 2))
+        return np.ones((1, 1)) if is_trivial(representation) else np.empty((0, representation.dimension))
     first = irreps(representation.group)[0]
     found = [copies[:, 0] for irrep, copies in components(representation) if irrep == first]
     return found[0] if found else np.empty((0, representation.dimension))

@@ -9,7 +9,8 @@ A kernel ``k: R^2 -> Hom(V_in, V_out)`` makes an equivariant convolution exactly
 
 * finite groups: the projector on the invariant vectors is the mean over the group;
 * SO(2): ``k(t) = R(f_out t) K R(f_in t)^T`` with any matrix K, which has the frequencies f_out - f_in and
-  f_out + f_in only.
+  f_out + f_in only;
+* O(2): those of them that the left-right flip F keeps, ``F_out K F_in = K``, half as many.
 
 Radial profiles are Gaussian rings; the highest frequency grows with the radius, so that nothing aliases, and is zero
 at the centre. Every step (projection, Gram-Schmidt in a fixed order) depends on the input alone and not on the
@@ -124,7 +125,7 @@ def solutions(out: AnyIrrep, into: AnyIrrep, frequency: int) -> Floats:
     """
     if isinstance(out, Irrep) and isinstance(into, Irrep):
         return _finite_solutions(out, into, frequency)
-    if isinstance(out, Frequency) and isinstance(into, Frequency):
+    if isinstance(out, Frequency) and isinstance(into, Frequency) and out.group == into.group:
         return _circle_solutions(out, into, frequency)
     raise RequestError(f"expected irreps of one group, received {out.group.name} and {into.group.name}")
 
@@ -200,6 +201,8 @@ def _circle_solutions(out: Frequency, into: Frequency, frequency: int) -> Floats
     else:
         starts = list(np.eye(out.dimension * into.dimension).reshape(-1, out.dimension, into.dimension))
         starts = starts if f + g == frequency else []
+    if out.group.mirrors:
+        starts = [start for start in starts if np.array_equal(out.flip @ start @ into.flip, start)]
     angles = (0.0, np.pi / (2 * frequency)) if frequency else (0.0,)
     kernels = [[out.matrix(t) @ start @ into.matrix(t).T for t in angles] for start in starts]
     shape = (len(starts), len(angles), out.dimension, into.dimension)

@@ -6,6 +6,7 @@ from functools import partial
 from math import ceil
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -35,7 +36,6 @@ class BlurPool(nn.Module):
     Source:
         R. Zhang, Making Convolutional Networks Shift-Invariant Again, ICML 2019, arXiv 1904.11486.
 
-    >>> import torch
     >>> BlurPool(2)(torch.zeros(1, 3, 16, 17)).shape
     torch.Size([1, 3, 8, 9])
     """
@@ -52,24 +52,30 @@ class BlurPool(nn.Module):
         if x.dim() != 4:
             raise RequestError(f"{self}: expected [batch, channels, y, x], received {list(x.shape)}")
         taps = self.tables("taps").to(x.dtype)
-        reach = len(taps) // 2
-        x = functional.pad(x, [reach] * 4, mode="replicate")
-        for axis in (2, 3):
-            shape, step = [1, 1], [1, 1]
-            shape[axis - 2], step[axis - 2] = len(taps), self.stride
-            missed = remainders((x.shape[axis],), (len(taps),), (self.stride,), (0,), (1,))
-            remainder = (*missed, 0) if axis == 2 else (0, *missed)
-            filters, _ = widen(taps.view(1, 1, *shape), remainder, (1, 1))
-            x = functional.conv2d(x, filters.expand(x.shape[1], -1, -1, -1), stride=step, groups=x.shape[1])
-        return x
+        size, stride = tuple(taps.shape), (self.stride, self.stride)
+        x = _replicated(x, size[0] // 2)
+        missed = remainders(tuple(x.shape[2:]), size, stride, (0, 0), (1, 1))
+        filters, _ = widen(taps[None, None], missed, (1, 1))
+        return functional.conv2d(x, filters.expand(x.shape[1], -1, -1, -1), None, stride, groups=x.shape[1])
 
     def extra_repr(self) -> str:
         """Say stride and width."""
         return f"stride {self.stride}, width {self.width:g}"
 
 
+def _replicated(x: Tensor, reach: int) -> Tensor:
+    """Repeat the samples at every border of an image."""
+    if not torch.compiler.is_compiling():
+        return functional.pad(x, [reach] * 4, mode="replicate")
+    # Inductor (torch 2.13) expects other strides of this pad's gradient than it gets, and refuses them.
+    for axis in (2, 3):
+        first, last = x.narrow(axis, 0, 1), x.narrow(axis, x.shape[axis] - 1, 1)
+        x = torch.cat([*[first] * reach, x, *[last] * reach], axis)
+    return x
+
+
 def _gaussian(width: float) -> dict[str, Floats]:
-    """Return an odd number of taps of sum one, out to three standard deviations."""
+    """Return a square of an odd number of taps a side and sum one, out to three standard deviations."""
     reach = ceil(3 * width)
     taps = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * width**2))
-    return {"taps": taps / taps.sum()}
+    return {"taps": np.outer(taps, taps) / taps.sum() ** 2}

@@ -9,28 +9,28 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from isotypic.errors import RequestError
 from isotypic.groups.catalogue import named
 from isotypic.groups.circle import (
     AnyRepresentation,
     Fields,
     FieldsLike,
     FieldSum,
-    Frequency,
+    O2Fields,
     SO2Fields,
     field_sum,
     invariants,
-    matrix_at,
+    members,
+    restriction,
 )
 from isotypic.groups.fields import FieldType, scalar_fields
-from isotypic.groups.finite import TOLERANCE, FiniteGroup, Floats, Indices
-from isotypic.groups.representations import Representation, regular
+from isotypic.groups.finite import FiniteGroup, Floats, Indices
+from isotypic.groups.representations import regular
 from isotypic.nn.layer import EquivariantLayer
 from isotypic.nn.pooling import Reduction
 
 
 class FieldLayer(EquivariantLayer):
-    """An equivariant layer between sums of fields of a group of the plane, finite or SO(2).
+    """An equivariant layer between sums of fields of a group of the plane, finite, SO(2) or O(2).
 
     Attributes:
         in_type: the types of the input's channels, one behind the other.
@@ -112,6 +112,26 @@ class InvariantTables:
         return {"directions": directions, "dual": directions / lengths}
 
 
+class Reorder(nn.Module):
+    """Take the entries along one axis in another order; nothing where it is theirs already.
+
+    Args:
+        order: which entry each entry is.
+        axis: where they are.
+    """
+
+    order: Tensor
+
+    def __init__(self, order: Indices, axis: int = 1) -> None:
+        super().__init__()
+        self.axis, self.moves = axis, bool((order != np.arange(len(order))).any())
+        self.register_buffer("order", torch.as_tensor(order), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the entries in their new order."""
+        return x.index_select(self.axis, self.order) if self.moves else x
+
+
 class Restrict(FieldLayer):
     """Read a signal of a group as one of a subgroup: from here on a network keeps less symmetry.
 
@@ -120,7 +140,7 @@ class Restrict(FieldLayer):
     field keeps its channels, with its representation restricted to H. Exact; no parameters.
 
     Args:
-        in_type: fields of a finite group or of SO(2).
+        in_type: fields of a finite group, of SO(2) or of O(2).
         subgroup: the name of a group of the plane whose elements are in the group, or that group.
 
     Raises:
@@ -130,8 +150,6 @@ class Restrict(FieldLayer):
     >>> print(Restrict(regular_fields(named("C8"), 3), "C4").out_type)
     6 regular fields of C4 (24 channels)
     """
-
-    order: Tensor
 
     def __init__(self, in_type: FieldsLike, subgroup: str | FiniteGroup) -> None:
         whole = field_sum(in_type)
@@ -143,14 +161,12 @@ class Restrict(FieldLayer):
             orders.append(start + order)
             start += part.channels
         super().__init__(whole, tuple(kinds))
-        order = np.concatenate(orders)
-        self.moves = bool((order != np.arange(len(order))).any())
-        self.register_buffer("order", torch.as_tensor(order), persistent=False)
+        self.reorder = Reorder(np.concatenate(orders))
 
     def forward(self, x: Tensor) -> Tensor:
         """Relabel ``[B, channels, y, x]``."""
         self.check(x)
-        return x.index_select(1, self.order) if self.moves else x
+        return self.reorder(x)
 
     def extra_repr(self) -> str:
         """Say both types and groups."""
@@ -257,18 +273,24 @@ class InvariantPool(FieldLayer):
 
     def _pool(self, fields: Tensor, permuted: bool) -> Tensor:
         if not permuted:
-            return field_norm(fields).squeeze(2)
+            return field_norm(fields).squeeze(2).to(fields.dtype)
         return fields.amax(2) if self.reduce is Reduction.MAX else fields.mean(2)
 
 
 def field_norm(fields: Tensor) -> Tensor:
-    """Return the norm of every field of ``[B, fields, dimension, ...]``, ``[B, fields, 1, ...]``, smooth at zero."""
-    return (fields.square().sum(2, keepdim=True) + torch.finfo(fields.dtype).tiny ** 0.5).sqrt()
+    """Return the norm of every field of ``[B, fields, dimension, ...]``, ``[B, fields, 1, ...]``, smooth at zero.
+
+    For half precision it is in float32: in float16 the square of 300 is infinite, and the smallest norm is zero.
+    """
+    wide = fields.to(torch.promote_types(fields.dtype, torch.float32))
+    return (wide.square().sum(2, keepdim=True) + torch.finfo(wide.dtype).tiny ** 0.5).sqrt()
 
 
 def trivial_fields(kind: FieldSum, fields: int) -> Fields:
     """Return so many scalar fields of a type's group."""
-    return scalar_fields(kind.group, fields) if isinstance(kind.group, FiniteGroup) else SO2Fields(0, fields)
+    if isinstance(kind.group, FiniteGroup):
+        return scalar_fields(kind.group, fields)
+    return O2Fields(0, fields) if kind.group.mirrors else SO2Fields(0, fields)
 
 
 def bias_size(kind: FieldSum) -> int:
@@ -291,35 +313,14 @@ def spread_bias(components: Tensor, kind: FieldSum, directions: list[Tensor]) ->
 
 def _restricted(part: Fields, smaller: FiniteGroup) -> tuple[FieldType, Indices]:
     """Return one part's type under a subgroup, and which channel each of its channels was."""
-    channels = np.arange(part.channels)
-    if isinstance(part.representation, Frequency):
-        return FieldType(_circle_restricted(part.representation, smaller), part.fields), channels
-    representation = part.representation
-    members = _members(representation.group, smaller)
-    if representation != regular(representation.group):
-        matrices = representation.matrices[members]
-        return FieldType(Representation(representation.name, smaller, matrices), part.fields), channels
-    table = representation.group.table
-    cosets = np.unique(table[members].min(axis=0))
-    inside = table[np.ix_(members, cosets)].T.ravel()
+    channels, kind = np.arange(part.channels), restriction(part.representation, smaller)
+    if not isinstance(part, FieldType) or part.representation != regular(part.group):
+        return FieldType(kind, part.fields), channels
+    table, inner = part.group.table, members(part.group, smaller)
+    cosets = np.unique(table[inner].min(axis=0))
+    inside = table[np.ix_(inner, cosets)].T.ravel()
     order = channels.reshape(part.fields, -1)[:, inside].ravel()
     return FieldType(regular(smaller), part.fields * len(cosets)), order
-
-
-def _members(group: FiniteGroup, smaller: FiniteGroup) -> Indices:
-    """Return the element of a group that each element of a subgroup is."""
-    gap = np.abs(smaller.matrices[:, None] - group.matrices[None]).max(axis=(2, 3)) if smaller.dim == 2 else None
-    if gap is None or (gap.min(axis=1) > TOLERANCE).any():
-        raise RequestError(f"expected a subgroup of {group.name}, received {smaller.name}")
-    return gap.argmin(axis=1)
-
-
-def _circle_restricted(frequency: Frequency, smaller: FiniteGroup) -> Representation:
-    if smaller.dim != 2 or (np.linalg.det(smaller.matrices) < 0).any():
-        raise RequestError(f"expected a subgroup of SO(2), received {smaller.name}: it holds more than rotations")
-    degrees = np.degrees(np.arctan2(smaller.matrices[:, 1, 0], smaller.matrices[:, 0, 0]))
-    matrices = np.stack([matrix_at(frequency, angle) for angle in degrees])
-    return Representation(frequency.name, smaller, matrices)
 
 
 def _short(kind: FieldSum) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -27,14 +29,49 @@ class Expanded:
     dilation: Sizes
 
 
-class FilterBank(nn.Module):
+Made = TypeVar("Made")
+
+
+class Bank(nn.Module, ABC, Generic[Made]):
+    """A module that makes filters of a weight and keeps the last that it made.
+
+    Where no gradient of the weight is asked for, they are used again as long as the weight holds the same *values*:
+    it is compared with a copy, 1/|G| of the filters' size, so that nothing can go stale however the weight was
+    written (``load_state_dict``, an EMA, ``.data``). On other devices than the CPU a comparison would wait for the
+    device and expansion is cheap, so nothing is kept. What is kept is in no state dict, pickle or copy.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept: _Kept[Made] | None = None
+
+    def keep(self, key: tuple[Any, ...], weight: Tensor, bias: Tensor | None, make: Callable[[], Made]) -> Made:
+        """Return what was kept, if it is of the same key and values, or make it.
+
+        Args:
+            key: whatever else it depends on.
+            weight: what it is made of.
+            bias: likewise, or None.
+            make: makes it of them.
+        """
+        if not may_keep(weight):
+            return make()
+        kept = self._kept
+        if kept is None or not kept.holds_for(key, weight, bias):
+            with torch.inference_mode(False), torch.no_grad():
+                kept = _Kept(key, make(), [_Snapshot.of(t) for t in (weight, bias) if t is not None])
+            self._kept = kept
+        return kept.made
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle and deepcopy leave behind what was kept."""
+        return {**self.__dict__, "_kept": None}
+
+
+class FilterBank(Bank[Expanded]):
     """Expands one authoritative weight to the filters of an ordinary convolution, for any strided size.
 
-    Where no gradient of the weight is asked for, the last expansion is kept and used again as long as the weight
-    holds the same *values*: it is compared with a copy, 1/|G| of the expansion's size, so that nothing can go
-    stale however the weight was written (``load_state_dict``, an EMA, ``.data``). On other devices than the CPU a
-    comparison would wait for the device and expansion is cheap, so nothing is kept. Neither tables nor expansions
-    are in the state dict.
+    The last expansion is kept as :class:`Bank` says. Neither tables nor expansions are in the state dict.
     """
 
     nchw: Tensor
@@ -49,7 +86,6 @@ class FilterBank(nn.Module):
             index = gather_index(shape, channels_last=channels_last)
             self._table(name, torch.as_tensor(index))
             self._table(f"{name}_inverse", torch.as_tensor(inverse_permutations(index)))
-        self._kept: _Kept | None = None
 
     def _table(self, name: str, table: Tensor) -> None:
         self.register_buffer(name, table.reshape(-1).to(torch.int32), persistent=False)
@@ -66,14 +102,8 @@ class FilterBank(nn.Module):
             dilation: per axis.
             channels_last: the memory format of the result.
         """
-        if not may_keep(weight):
-            return self._expand(weight, bias, widening, dilation, channels_last)
         key = (widening, dilation, channels_last)
-        if self._kept is None or not self._kept.holds_for(key, weight, bias):
-            with torch.inference_mode(False), torch.no_grad():
-                expanded = self._expand(weight, bias, *key)
-                self._kept = _Kept(key, expanded, [_Snapshot.of(t) for t in (weight, bias) if t is not None])
-        return self._kept.expanded
+        return self.keep(key, weight, bias, lambda: self._expand(weight, bias, *key))
 
     def _expand(
         self, weight: Tensor, bias: Tensor | None, widening: Sizes, dilation: Sizes, channels_last: bool
@@ -83,10 +113,6 @@ class FilterBank(nn.Module):
         filters, left = widen(filters, widening, dilation)
         spread = None if bias is None else bias[:, None].expand(-1, self.shape.group.order).reshape(-1)
         return Expanded(filters, spread, left)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Pickle and deepcopy leave the kept expansion behind."""
-        return {**self.__dict__, "_kept": None}
 
 
 def may_keep(weight: Tensor) -> bool:
@@ -119,11 +145,11 @@ class _Snapshot:
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """The last expansion and what it was made of."""
+class _Kept(Generic[Made]):
+    """The last thing made and what it was made of."""
 
     key: tuple[Any, ...]
-    expanded: Expanded
+    made: Made
     made_of: list[_Snapshot]
 
     def holds_for(self, key: tuple[Any, ...], weight: Tensor, bias: Tensor | None) -> bool:

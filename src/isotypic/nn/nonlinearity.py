@@ -76,7 +76,7 @@ class NormNonlinearity(FieldLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shorten every field of ``[B, channels, y, x]``."""
-        biases = self.bias.to(x.dtype).split([part.fields for part in self.in_type])
+        biases = self.bias.split([part.fields for part in self.in_type])
         parts = zip(self.parts(x), biases, self.scalar, strict=True)
         return torch.cat([_norm_relu(fields, bias, scalar) for (_, fields), bias, scalar in parts], 1)
 
@@ -129,6 +129,7 @@ class GatedNonlinearity(FieldLayer):
 def _norm_relu(fields: Tensor, bias: Tensor, scalar: bool) -> Tensor:
     offset = bias[:, None, None, None]
     if scalar:
-        return functional.relu(fields + offset).flatten(1, 2)
+        return functional.relu(fields + offset.to(fields.dtype)).flatten(1, 2)
     norm = field_norm(fields)
-    return (fields * (functional.relu(norm + offset) / norm)).flatten(1, 2)
+    scale = functional.relu(norm + offset) / norm
+    return (fields * scale.to(fields.dtype)).flatten(1, 2)
