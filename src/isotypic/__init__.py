@@ -13,10 +13,11 @@ _PUBLIC = {
     "act": "isotypic.ops.action",
     "check": "isotypic.convert.check",
     "equivariant": "isotypic.convert.equivariant",
+    "export": "isotypic.convert.export",
     "fold": "isotypic.convert.fold",
 }
 
-__all__ = ["__version__", "act", "check", "equivariant", "fold"]
+__all__ = ["__version__", "act", "check", "equivariant", "export", "fold"]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,7 +4,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,24 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from isotypic.cli.main import COMMANDS, main
+from isotypic.cli.main import COMMANDS
 
 FAST = ("training.steps=4", "training.evaluations=2", "model.stages=[[4], [4]]")
-
-
-@pytest.fixture
-def isotypic(monkeypatch, capfd):
-    """Run a command in this process: exit code, output, errors."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["isotypic", *map(str, words)])
-        monkeypatch.setenv("COLUMNS", "200")
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capfd.readouterr()
-        return SimpleNamespace(returncode=ended.value.code or 0, stdout=captured.out, stderr=captured.err)
-
-    return run
 
 
 def settings(*assignments):

@@ -129,4 +129,37 @@ class UNetLike(nn.Module):
         return self.out(functional.relu(self.merge(torch.cat([a, up, up], 1)))), self.auxiliary(c)
 
 
+class ResNet3d(nn.Module):
+    """A residual block with a learned stride and a projected shortcut, on volumes."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv3d(1, 8, 3, padding=1, bias=False), nn.BatchNorm3d(8), nn.ReLU())
+        self.conv1, self.norm1 = nn.Conv3d(8, 16, 3, 2, 1, bias=False), nn.BatchNorm3d(16)
+        self.conv2, self.norm2 = nn.Conv3d(16, 16, 3, padding=1, bias=False), nn.BatchNorm3d(16)
+        self.shortcut, self.fc = nn.Conv3d(8, 16, 1, 2), nn.Linear(16, 3)
+
+    def forward(self, x):
+        x = self.stem(x)
+        y = self.norm2(self.conv2(functional.relu(self.norm1(self.conv1(x)))))
+        return self.fc(functional.relu(y + self.shortcut(x)).mean((2, 3, 4)))
+
+
+class UNet3d(nn.Module):
+    """One level down by a pool and up by a transposed convolution, a skip by concatenation, on volumes."""
+
+    def __init__(self):
+        super().__init__()
+        self.down, self.bottom = nn.Conv3d(1, 8, 3, padding=1), nn.Conv3d(8, 12, 3, padding=1)
+        self.norm, self.up = nn.InstanceNorm3d(8), nn.ConvTranspose3d(12, 8, 2, 2)
+        self.merge, self.out = nn.Conv3d(16, 8, 3, padding=1), nn.Conv3d(8, 2, 1)
+
+    def forward(self, x):
+        a = functional.leaky_relu(self.norm(self.down(x)))
+        up = self.up(functional.relu(self.bottom(functional.max_pool3d(a, 2))))
+        missing = [m for n, k in zip(a.shape[:1:-1], up.shape[:1:-1], strict=True) for m in (0, n - k)]
+        return self.out(functional.relu(self.merge(torch.cat([a, functional.pad(up, missing)], 1))))
+
+
+SPACE = {cls.__name__: cls for cls in (ResNet3d, UNet3d)}
 OWN = {cls.__name__: cls for cls in (VGGLike, ResNetLike, ConvNeXtLike, MobileNetLike, UNetLike)}

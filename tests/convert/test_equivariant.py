@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 from laws import BROKEN, TOLERANCE, signal
-from networks import OWN, ResNetLike, UNetLike, VGGLike
+from networks import OWN, SPACE, ResNetLike, UNetLike, VGGLike
 from torch import nn
 
 import isotypic
@@ -41,7 +41,7 @@ def worst(net, group, size, channels=3, output=None):
     return float(equivariance_error(run, x, group).max())
 
 
-@pytest.mark.parametrize("group", ["p4", "p4m", "D2", "Cs"])
+@pytest.mark.parametrize("group", ["Cs", "C2", "C4", "D2", "D4"])
 @pytest.mark.parametrize("name", OWN)
 def test_converted_networks_are_exact_after_training(name, group):
     torch.manual_seed(0)
@@ -123,6 +123,24 @@ def test_a_converted_network_is_an_ordinary_module():
     other = isotypic.equivariant(UNetLike(), "p4", match="channels").eval()
     other.load_state_dict(net.state_dict())
     assert torch.equal(other(x)[0], net(x)[0])
+
+
+@pytest.mark.parametrize("group", ["Cs", "D4", "D4h", "O", "Oh"])
+@pytest.mark.parametrize("name", SPACE)
+def test_converted_networks_of_volumes_are_exact_after_training(name, group):
+    torch.manual_seed(0)
+    made = isotypic.equivariant(SPACE[name](), group, match="parameters", input_shape=(1, 8, 8, 8))
+    net = trained(made, channels=1, size=(6, 6, 6))
+    for size in ((8, 8, 8), (7, 7, 7), (6, 7, 9)):
+        assert worst(net, named(group, 3), size, channels=1) < TOLERANCE["float64"], size
+
+
+@pytest.mark.parametrize("name", SPACE)
+def test_the_networks_of_volumes_themselves_are_not(name):
+    torch.manual_seed(0)
+    net = trained(SPACE[name](), channels=1, size=(6, 6, 6))
+    for group in ("Cs", "D4", "Oh"):
+        assert worst(net, named(group, 3), (8, 8, 8), channels=1) > BROKEN
 
 
 def test_volumes():

@@ -10,11 +10,29 @@ from laws import TOLERANCE, signal
 from networks import OWN, ResNetLike, UNetLike
 from test_equivariant import trained
 from torch import nn
+from turning import CIRCLE
 
 import isotypic
 from isotypic.errors import RequestError
+from isotypic.groups import FieldType, irreps, named, regular_fields, scalar_fields
+from isotypic.groups.circle import O2Fields
 from isotypic.models import ConvNet, ConvNetConfig
-from isotypic.nn import GroupConv3d, GroupInstanceNorm, InvariantHead
+from isotypic.nn import (
+    BlurPool,
+    FieldPReLU,
+    GatedNonlinearity,
+    GroupBatchNorm,
+    GroupConv3d,
+    GroupInstanceNorm,
+    InvariantHead,
+    InvariantPool,
+    NormNonlinearity,
+    Restrict,
+    SteerableBatchNorm,
+    SteerableConv2d,
+    SteerableConvTranspose2d,
+)
+from isotypic.nn.fieldwise import trivial_fields
 
 
 def outputs(net, x):
@@ -49,6 +67,59 @@ def test_layers_of_ones_own_fold_too():
     assert difference(volume, isotypic.fold(volume, (1, 1, 9, 10, 11)), signal(2, 1, 9, 10, 11)) < TOLERANCE["float64"]
 
 
+def _finite(group):
+    return scalar_fields(group, 2), regular_fields(group, 2), FieldType(irreps(group)[-1], 2)
+
+
+def steerable(name, subgroup="C4"):
+    """Every steerable layer once: all kinds of fields, both directions, blocks of fields, restriction."""
+    torch.manual_seed(0)
+    circles = {"SO(2)": CIRCLE, "O(2)": tuple(O2Fields(f, 4) for f in range(3))}
+    gate = GatedNonlinearity(circles.get(name) or _finite(named(name)))
+    restrict = Restrict(gate.out_type, subgroup)
+    narrow = regular_fields(named(subgroup), 3)
+    return nn.Sequential(
+        SteerableConv2d(trivial_fields(gate.out_type, 3), gate.in_type, 5, padding=2, stride=2),
+        gate,
+        SteerableBatchNorm(gate.out_type),
+        BlurPool(2),
+        SteerableConv2d(gate.out_type, gate.out_type, 5, padding=2, groups=2, padding_mode="reflect"),
+        NormNonlinearity(gate.out_type),
+        SteerableConvTranspose2d(gate.out_type, gate.out_type, 3, stride=2, padding=1),
+        restrict,
+        SteerableConv2d(restrict.out_type, narrow, 3),
+        GroupBatchNorm(3, subgroup),
+        FieldPReLU(3, subgroup),
+        InvariantPool(narrow),
+    )
+
+
+@pytest.mark.parametrize("size", [(40, 40), (33, 46)])
+@pytest.mark.parametrize("name", ["C8", "D8", "SO(2)", "O(2)"])
+def test_steerable_networks_fold(name, size):
+    net = trained(steerable(name))
+    folded = isotypic.fold(net, (2, 3, *size))
+    assert difference(net, folded, signal(3, 3, *size)) < TOLERANCE["float64"]
+    kinds = {type(module).__module__.split(".")[0] for module in folded.modules()}
+    assert kinds == {"torch"}
+    step = folded.served["step"]
+    assert step == (4, 4)
+    larger = tuple(n + 2 * s for n, s in zip(size, step, strict=True))
+    assert difference(net, folded, signal(1, 3, *larger)) < TOLERANCE["float64"]
+    for axis in (0, 1):
+        other = tuple(n + (i == axis) for i, n in enumerate(size))
+        with pytest.raises(AssertionError, match="fold it again"):
+            folded(signal(1, 3, *other))
+
+
+def test_a_folded_network_keeps_no_weight_that_it_does_not_use():
+    net = trained(steerable("C8"))
+    folded = isotypic.fold(net, (2, 3, 40, 40))
+    read = {node.target for node in folded.graph.find_nodes(op="get_attr") if node.users}
+    stored = {name for name, _ in folded.named_buffers()} | {name for name, _ in folded.named_parameters()}
+    assert {name for name in stored if not name.startswith("folded.")} == read
+
+
 def test_it_serves_the_sizes_of_its_parity_and_refuses_others():
     net = trained(isotypic.equivariant(ResNetLike(), "p4", match="channels"))
     folded = isotypic.fold(net, (1, 3, 33, 48))
@@ -63,8 +134,13 @@ def test_it_serves_the_sizes_of_its_parity_and_refuses_others():
         fixed(torch.zeros(1, 3, 64, 64))
 
 
-def test_a_process_without_this_library_loads_and_runs_it(tmp_path):
-    net = trained(isotypic.equivariant(ResNetLike(), "p4", match="channels"))
+def converted():
+    return isotypic.equivariant(ResNetLike(), "p4", match="channels")
+
+
+@pytest.mark.parametrize("make", [converted, lambda: steerable("C8")], ids=["converted", "steerable"])
+def test_a_process_without_this_library_loads_and_runs_it(make, tmp_path):
+    net = trained(make())
     x = signal(2, 3, 33, 33)
     program = torch.export.export(isotypic.fold(net, x.shape), (x,))
     torch.export.save(program, tmp_path / "net.pt2")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from isotypic.convert.conversion import place_of
+from isotypic.convert.declared import Parts, declared, moved_as_declared
 from isotypic.convert.prediction import Prediction, Verdict, predict
 from isotypic.convert.tracing import Traced, axes_of, trace
 from isotypic.errors import RequestError
@@ -161,22 +162,25 @@ def _errors(model: nn.Module, base: Traced, x: Tensor, element: int, group: Fini
     before, after = ([node for node in traced.graph.nodes if _is_step(node)] for traced in (base, moved))
     if [node.target for node in before] != [node.target for node in after]:
         raise RequestError("the network does other things to the moved input: its code depends on the image size")
-    pairs = zip(before, after, strict=True)
-    return {a: _difference(a.meta["value"], b.meta["value"], element, group) for a, b in pairs}
+    kinds = declared(base)
+    pairs = [(a, a.meta["value"], b.meta["value"]) for a, b in zip(before, after, strict=True)]
+    return {a: _difference(value, other, element, group, kinds.get(a, ())) for a, value, other in pairs}
 
 
-def _difference(value: Tensor, moved: Tensor, element: int, group: FiniteGroup) -> float:
+def _difference(value: Tensor, moved: Tensor, element: int, group: FiniteGroup, parts: Parts) -> float:
     """Return the smallest error over the ways that a tensor may be meant."""
     scale = float(value.std()) or 1.0
-    meanings = [wanted for wanted in _meanings(value, element, group) if wanted.shape == moved.shape]
+    meanings = [wanted for wanted in _meanings(value, element, group, parts) if wanted.shape == moved.shape]
     return min((float((moved - wanted).abs().max()) for wanted in meanings), default=float("inf")) / scale
 
 
-def _meanings(value: Tensor, element: int, group: FiniteGroup) -> Iterator[Tensor]:
+def _meanings(value: Tensor, element: int, group: FiniteGroup, parts: Parts) -> Iterator[Tensor]:
     """Yield where an element takes a tensor, for each way that its axes and channels may be meant.
 
-    Channels come first or last, as scalar fields or as regular ones; or fields and their |G| channels are two axes.
+    Channels are of the types that a layer declares; or they come first or last, as scalar fields or as regular ones;
+    or fields and their |G| channels are two axes.
     """
+    yield from moved_as_declared(value, element, group, parts)
     fields: list[Representation | None] = [None, regular(group)]
     for last, representation in product((False, True), fields):
         channels = value.shape[-1 if last else 1] if value.dim() > 1 else 1

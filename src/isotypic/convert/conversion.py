@@ -79,12 +79,18 @@ class Conversion:
         Raises:
             RequestError: the argument is no signal, or something is pending that the caller does not handle.
         """
-        if not isinstance(node, fx.Node) or node not in self.done:
-            raise RequestError(f"expected a signal, found {node!r}")
-        converted = self.done[node]
+        converted = self.anything(node)
         if converted.signal.pending and converted.signal.pending != allow:
             raise RequestError(f"its input {converted.signal.pending}, and that has no equivariant form here")
         return converted
+
+    def anything(self, node: Any) -> Converted:
+        """Return what an old node became, whatever is pending there."""
+        if not isinstance(node, fx.Node) or node not in self.done:
+            stored = self.stored(node) is not None
+            what = "a tensor made without the image, with a direction of its own" if stored else repr(node)
+            raise RequestError(f"expected a signal, found {what}")
+        return self.done[node]
 
     def stored(self, node: Any) -> Tensor | None:
         """Return the parameter or buffer that an argument names, or None."""

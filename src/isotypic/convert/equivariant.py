@@ -8,13 +8,15 @@ from copy import deepcopy
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from isotypic.convert.conversion import Conversion, Plan, convert
 from isotypic.convert.rules.convolution import is_affine_tail
 from isotypic.convert.rules.resampling import JOINS
 from isotypic.convert.rules.table import rule_for
+from isotypic.convert.stochastic_depth import StochasticDepth
 from isotypic.convert.tracing import Traced, axes_of, shape, trace
+from isotypic.convert.training import add_training
 from isotypic.errors import RequestError, unknown
 from isotypic.groups.catalogue import resolve
 from isotypic.groups.finite import FiniteGroup
@@ -40,7 +42,8 @@ def equivariant(
     Every convolution becomes a group convolution, every norm shares its parameters over a field, every stride, pool and
     upsampling follows the parity rule, and the outputs are averaged over the group: class scores do not change under
     the group, dense outputs move with the image. The result is an ordinary module on plain tensors; the original stays
-    as it is.
+    as it is. Dropout and stochastic depth stay what they are; a module that does anything else in training alone is
+    refused.
 
     Args:
         model: the network: one image or volume in, one or several tensors out.
@@ -65,7 +68,8 @@ def equivariant(
         raise RequestError(f"expected match='fields' with weights='symmetrise', received {chosen.value!r}")
     resolved = resolve(group, _dimension(model))
     resolved.grid_matrices  # noqa: B018
-    traced = _traced(model, resolved.dim, input_shape)
+    traced, example = _traced(model, resolved.dim, input_shape)
+    add_training(traced, model, example)
     plan = Plan(resolved, chosen, weights == "symmetrise", _finals(traced), _tails(traced), _reach(traced))
     first = next(model.parameters())
     with _modules_of(first.dtype):
@@ -101,8 +105,8 @@ def _dimension(model: nn.Module) -> int:
     return found.pop()
 
 
-def _traced(model: nn.Module, axes: int, input_shape: Sequence[int] | None) -> Traced:
-    """Run a copy in evaluation mode on an example."""
+def _traced(model: nn.Module, axes: int, input_shape: Sequence[int] | None) -> tuple[Traced, Tensor]:
+    """Run a copy in evaluation mode on an example; return that as well."""
     copy = deepcopy(model).cpu().eval()
     dtype = next(copy.parameters()).dtype
     if input_shape is not None:
@@ -118,9 +122,9 @@ def _traced(model: nn.Module, axes: int, input_shape: Sequence[int] | None) -> T
     raise RequestError(f"the network took none of the sizes {SIZES_TRIED}; give input_shape. The last: {problem}")
 
 
-def _run(model: nn.Module, example: torch.Tensor) -> Traced:
+def _run(model: nn.Module, example: Tensor) -> tuple[Traced, Tensor]:
     try:
-        return trace(model, example)
+        return trace(model, example), example
     except (RuntimeError, ValueError, IndexError) as error:
         if isinstance(error, RequestError):
             raise
@@ -169,7 +173,7 @@ def _tails(traced: Traced) -> frozenset[fx.Node]:
 def _passes(traced: Traced, node: fx.Node) -> bool:
     """Whether a node hands on what it gets: identity, dropout, or a flattening of no space."""
     kind = _kind(traced, node)
-    if isinstance(kind, (nn.Identity, nn.Dropout)):
+    if isinstance(kind, (nn.Identity, nn.Dropout, StochasticDepth)):
         return True
     reshapes = isinstance(kind, nn.Flatten) or kind in ("flatten", "view", "reshape", "squeeze")
     return reshapes and all(n == 1 for n in shape(node.args[0])[2:])  # type: ignore[arg-type]

@@ -19,8 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from isotypic.convert.tracing import Traced, is_torch_layer, shape, trace
+from isotypic.convert.tracing import Traced, is_torch_layer, trace
 from isotypic.errors import RequestError
+from isotypic.nn.compute import dense
 
 _LAYERS: dict[str, type[nn.Module]] = {
     "conv2d": nn.Conv2d,
@@ -28,7 +29,7 @@ _LAYERS: dict[str, type[nn.Module]] = {
     "conv_transpose2d": nn.ConvTranspose2d,
     "conv_transpose3d": nn.ConvTranspose3d,
 }
-_STRIDED = ("conv2d", "conv3d", "max_pool2d", "max_pool3d", "avg_pool2d", "avg_pool3d")
+_POOLS = ("max_pool2d", "max_pool3d", "avg_pool2d", "avg_pool3d")
 
 
 def fold(model: nn.Module, input_shape: Sequence[int]) -> fx.GraphModule:
@@ -46,6 +47,7 @@ def fold(model: nn.Module, input_shape: Sequence[int]) -> fx.GraphModule:
     """
     size = tuple(input_shape)
     copy = deepcopy(model).cpu().eval()
+    dense(copy)
     dtype = next(copy.parameters()).dtype
     traced = trace(copy, torch.randn(max(2, size[0]), *size[1:], dtype=dtype), leaf=is_torch_layer)
     step = _step(traced, len(size) - 2)
@@ -63,39 +65,42 @@ def _as_layers(traced: Traced) -> None:
     traced.root.folded = folded
     for node in list(traced.graph.nodes):
         name = getattr(node.target, "__name__", "")
-        weight = traced.constant(node.args[1]) if name in _LAYERS and len(node.args) > 1 else None
+        given = _given(name, node) if name in _LAYERS else {}
+        weight = traced.constant(given.get("weight"))
         if weight is None:
             continue
-        folded.append(_layer(traced, name, node, weight))
+        folded.append(_layer(traced, name, given, weight))
         with traced.graph.inserting_before(node):
-            call = traced.graph.call_module(f"folded.{len(folded) - 1}", (node.args[0],))
+            call = traced.graph.call_module(f"folded.{len(folded) - 1}", (given["input"],))
         call.meta.update(node.meta)
         node.replace_all_uses_with(call)
         traced.graph.erase_node(node)
+    for node in traced.graph.find_nodes(op="get_attr"):
+        if not node.users:
+            traced.graph.erase_node(node)
 
 
-def _layer(traced: Traced, name: str, node: fx.Node, weight: Tensor) -> nn.Module:
+def _given(name: str, node: fx.Node) -> dict[str, Any]:
+    """Return the arguments of a call of a convolution by their names in torch, those left out with their defaults."""
+    transposed = {"output_padding": 0} if "transpose" in name else {}
+    behind = ("groups", "dilation") if transposed else ("dilation", "groups")
+    defaults = {"input": None, "weight": None, "bias": None, "stride": 1, "padding": 0}
+    names = {**defaults, **transposed, **dict.fromkeys(behind, 1)}
+    return {**names, **dict(zip(names, node.args, strict=False)), **node.kwargs}
+
+
+def _layer(traced: Traced, name: str, given: dict[str, Any], weight: Tensor) -> nn.Module:
     """Return the torch layer that a call of a convolution computes."""
-    defaults: list[Any] = [None, None, None, 1, 0, 0, 1, 1] if "transpose" in name else [None, None, None, 1, 0, 1, 1]
-    given = [*node.args, *defaults[len(node.args) :]]
-    bias = traced.constant(given[2])
-    if "transpose" in name:
-        stride, padding, output_padding, groups, dilation = given[3:8]
-        channels = (weight.shape[0], weight.shape[1] * groups)
-        extra = {"output_padding": output_padding}
-    else:
-        stride, padding, dilation, groups = given[3:7]
-        channels, extra = (weight.shape[1] * groups, weight.shape[0]), {}
+    settings = {key: given[key] for key in given if key not in ("input", "weight", "bias")}
+    outer, inner = weight.shape[0], weight.shape[1] * given["groups"]
+    channels = (outer, inner) if "transpose" in name else (inner, outer)
+    bias = traced.constant(given["bias"])
     layer = _LAYERS[name](
         *channels,
         kernel_size=tuple(weight.shape[2:]),
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
         bias=bias is not None,
         dtype=weight.dtype,
-        **extra,
+        **settings,
     )
     with torch.no_grad():
         for place, tensor in (("weight", weight), ("bias", bias)):
@@ -108,14 +113,30 @@ def _step(traced: Traced, axes: int) -> tuple[int, ...]:
     """Return the step between served sizes: the product of the strides, 0 where a size is written into the graph."""
     product = (1,) * axes
     for node in traced.graph.nodes:
-        name = getattr(node.target, "__name__", "")
-        if name == "interpolate":
+        if getattr(node.target, "__name__", "") == "interpolate":
             return (0,) * axes
-        if name in _STRIDED or (node.op == "call_module" and hasattr(traced.module(node), "stride")):
-            before, after = shape(node.args[0])[2:], shape(node)[2:]
-            ratios = (max(1, round(n / m)) for n, m in zip(before, after, strict=True))
-            product = tuple(p * r for p, r in zip(product, ratios, strict=True))
+        stride = _stride(traced, node)
+        steps = (stride,) * axes if isinstance(stride, int) else tuple(stride)
+        product = tuple(p * s for p, s in zip(product, steps * axes if len(steps) == 1 else steps, strict=True))
     return product
+
+
+def _stride(traced: Traced, node: fx.Node) -> int | Sequence[int]:
+    """Return how far apart the outputs of a step lie, 1 for one that is not strided."""
+    name = getattr(node.target, "__name__", "")
+    if node.op == "call_module":
+        module: Any = traced.module(node)
+        transposed = isinstance(module, (nn.ConvTranspose2d, nn.ConvTranspose3d))
+        return 1 if transposed else getattr(module, "stride", 1) or module.kernel_size
+    if name in ("conv2d", "conv3d"):
+        return _given(name, node)["stride"]
+    if name in _POOLS:
+        given: dict[str, Any] = {
+            **dict(zip(("input", "kernel_size", "stride"), node.args, strict=False)),
+            **node.kwargs,
+        }
+        return given.get("stride") or given["kernel_size"]
+    return 1
 
 
 def _guard(graph: fx.Graph, size: tuple[int, ...], step: tuple[int, ...]) -> None:

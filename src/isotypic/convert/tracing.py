@@ -9,11 +9,13 @@ before and after instead.
 from __future__ import annotations
 
 import operator
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
@@ -24,6 +26,8 @@ from isotypic.nn.pooling import InvariantHead, ParityPool, ParityUpsample
 
 OWN_LAYERS = (EquivariantLayer, ParityPool, ParityUpsample, InvariantHead)
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+READINGS = ("__bool__", "__float__", "__int__", "__index__", "item", "tolist", "numpy")
+"""Calls by which Python code learns a tensor's values, and may decide by them."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +37,13 @@ class Traced:
     Attributes:
         root: the network; its modules and parameters are what the graph names.
         graph: nodes of kind placeholder, get_attr, call_module, call_function, call_method and output. The metadata
-            ``"shape"`` of a node is that of its tensor in the run.
+            ``"shape"`` of a node is that of its tensor in the run, ``"module"`` the module whose code made it.
+        readings: what that code learned in passing, outside the graph: the module, and how.
     """
 
     root: nn.Module
     graph: fx.Graph
+    readings: tuple[tuple[str, str], ...] = ()
 
     def module(self, node: fx.Node) -> nn.Module:
         """Return the module that a call_module node calls."""
@@ -87,7 +93,7 @@ def trace(model: nn.Module, *inputs: Tensor, leaf: Callable[[nn.Module], bool] =
     with torch.no_grad(), recorder.leaves(), recorder:
         output = model(*inputs)
     recorder.finish(output)
-    return Traced(model, recorder.graph)
+    return Traced(model, recorder.graph, tuple(recorder.readings))
 
 
 def shape(node: fx.Node) -> tuple[int, ...]:
@@ -102,6 +108,8 @@ class _Recorder(TorchFunctionMode):
         super().__init__()
         self.model, self.graph, self.leaf = model, fx.Graph(), leaf
         self.keep = self.inside = False
+        self.path: list[str] = [""]
+        self.readings: list[tuple[str, str]] = []
         self.names = {id(module): name for name, module in model.named_modules()}
         self.stored = {id(t): name for name, t in [*model.named_parameters(), *model.named_buffers()]}
         self.nodes: dict[int, fx.Node] = {}
@@ -115,8 +123,11 @@ class _Recorder(TorchFunctionMode):
         call, recorder = nn.Module.__call__, self
 
         def recording_call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            if recorder.inside or not recorder.leaf(module) or id(module) not in recorder.names:
+            if recorder.inside or id(module) not in recorder.names:
                 return call(module, *args, **kwargs)
+            if not recorder.leaf(module):
+                with recorder._opened(recorder.names[id(module)]):
+                    return call(module, *args, **kwargs)
             recorder.inside = True
             try:
                 output = call(module, *args, **kwargs)
@@ -131,6 +142,16 @@ class _Recorder(TorchFunctionMode):
         finally:
             nn.Module.__call__ = call  # type: ignore[method-assign]
 
+    @contextmanager
+    def _opened(self, name: str) -> Iterator[None]:
+        """Note that what follows is the code of one module, and whether it draws numbers that torch does not see."""
+        before, known = _draws(), len(self.readings)
+        self.path.append(name)
+        yield
+        self.path.pop()
+        if len(self.readings) == known and _draws() != before:
+            self.readings.append((name, "random"))
+
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
@@ -139,6 +160,8 @@ class _Recorder(TorchFunctionMode):
         if self.inside:
             return output
         name = func.__name__
+        if name in READINGS:
+            self.readings.append((self.path[-1], name.strip("_")))
         if name == "__setitem__" and self._concerns((args, kwargs)):
             raise RequestError("the network writes into a part of a tensor (x[...] = y), which cannot be converted")
         if not self._concerns((args, kwargs)) or not _tensors(output) or name == "__get__":
@@ -166,7 +189,7 @@ class _Recorder(TorchFunctionMode):
                 self._note(part, self.graph.call_function(operator.getitem, (node, i)))
 
     def _note(self, tensor: Tensor, node: fx.Node) -> None:
-        node.meta["shape"] = tuple(tensor.shape)
+        node.meta["shape"], node.meta["module"] = tuple(tensor.shape), self.path[-1]
         if self.keep:
             node.meta["value"] = tensor.detach().clone()
         self.nodes[id(tensor)] = node
@@ -186,6 +209,12 @@ class _Recorder(TorchFunctionMode):
             self.model.register_buffer(name, tensor, persistent=False)
             self.stored[id(tensor)] = name
         return self.stored[id(tensor)]
+
+
+def _draws() -> tuple[Any, ...]:
+    """Return where the random numbers of Python and of NumPy stand."""
+    legacy: Any = np.random.get_state()  # noqa: NPY002 - the state that a network's own code may move
+    return random.getstate(), legacy[1].tobytes(), *legacy[2:]
 
 
 def _tensors(values: Any) -> list[Tensor]:

@@ -70,7 +70,7 @@ def concatenation(conversion: Conversion, node: fx.Node, name: str) -> Converted
     """Convert a concatenation of channels."""
     given = arguments(node, "tensors", "dim", dim=0)
     dim, first = given["dim"], input_shape(node)
-    parts = [conversion.of(part, allow=conversion.done[part].signal.pending) for part in given["tensors"]]
+    parts = [conversion.anything(part) for part in given["tensors"]]
     if dim % len(first) != parts[0].signal.axis % len(first):
         raise RequestError(f"it joins along axis {dim}, not the channels")
     parts = _resized(conversion, _alike(conversion, parts))
@@ -156,7 +156,7 @@ def _side(conversion: Conversion, node: fx.Node, value: Any) -> Any:
     if tensor is None:
         if not isinstance(value, fx.Node):
             return value
-        return conversion.of(value, allow=conversion.done[value].signal.pending)
+        return conversion.anything(value)
     if tensor.numel() == 1:
         return float(tensor)
     other = next(a for a in node.args[:2] if isinstance(a, fx.Node) and a in conversion.done)

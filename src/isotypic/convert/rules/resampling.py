@@ -14,8 +14,8 @@ from isotypic.convert.rules.arguments import arguments, input_shape, tuple_of
 from isotypic.convert.signals import Converted
 from isotypic.convert.tracing import shape
 from isotypic.errors import RequestError
-from isotypic.nn.convolution import spread
 from isotypic.nn.pooling import ParityAvgPool, ParityMaxPool, ParityUpsample
+from isotypic.nn.window import spread
 
 JOINS = ("cat", "concat", "concatenate", "add", "add_", "__add__", "__radd__", "__iadd__", "sub")
 

@@ -8,6 +8,7 @@ from torch import fx, nn
 
 from isotypic.convert.conversion import Rule
 from isotypic.convert.rules import arithmetic, convolution, normalisation, resampling, shapes
+from isotypic.convert.stochastic_depth import StochasticDepth
 from isotypic.convert.tracing import Traced
 from isotypic.errors import RequestError
 
@@ -40,7 +41,7 @@ MODULES: dict[tuple[type[nn.Module], ...], Rule] = {
     PADS: resampling.pad_module,
     (nn.Softmax, nn.LogSoftmax): arithmetic.softmax_module,
     (nn.Flatten,): shapes.reshaping,
-    POINTWISE_MODULES: arithmetic.pointwise_module,
+    (*POINTWISE_MODULES, StochasticDepth): arithmetic.pointwise_module,
 }
 
 POINTWISE_CALLS = [
