@@ -1,4 +1,4 @@
-"""Steerable convolutions of images: kernels that intertwine any two field types of C_N, D_N or SO(2).
+"""Steerable convolutions of images: kernels that intertwine field types of C_N, D_N, SO(2) or O(2).
 
 The kernel of an output and an input field is ``k(x) = sum_b w_b k_b(x)`` over the basis of
 :mod:`isotypic.groups.harmonics`. The coefficients w are the one weight, a vector ordered ``(output part, input part,
@@ -14,7 +14,6 @@ random weights, on an image of random waves up to pi/4 a sample that fall to zer
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,101 +23,13 @@ from torch.nn import functional
 from isotypic.errors import RequestError
 from isotypic.groups.catalogue import named
 from isotypic.groups.circle import CircleGroup, FieldsLike, FieldSum, field_sum
-from isotypic.groups.finite import TOLERANCE, FiniteGroup, Floats
-from isotypic.groups.harmonics import Rings, grid_points, harmonics, kernel_coefficients
-from isotypic.nn.convolution import Extent, Window, is_channels_last, window
-from isotypic.nn.fieldwise import ExactTables, FieldLayer, InvariantTables, bias_size, spread_bias
-from isotypic.nn.filters import may_keep
-from isotypic.ops.resampling import Sizes, remainders, widen
-
-
-class KernelTables:
-    """The bases of all pairs of parts of two types, as a picklable call.
-
-    Args:
-        made: the type along the first axis of the filter bank.
-        seen: the type along the second.
-        kernel: samples along y and x.
-        rings: the radial profile.
-    """
-
-    def __init__(self, made: FieldSum, seen: FieldSum, kernel: Sizes, rings: Rings) -> None:
-        self.made, self.seen, self.kernel, self.rings = made, seen, (kernel[0], kernel[1]), rings
-
-    def basis(self, i: int, j: int) -> Floats:
-        """Return the basis ``[B, n_made, n_seen, A]`` between part i made and part j seen."""
-        pair = (self.made.parts[i].representation, self.seen.parts[j].representation)
-        return kernel_coefficients(*pair, self.kernel, self.rings)
-
-    def __call__(self) -> dict[str, Floats]:
-        """Return the harmonics on the grid and every basis that is not empty, as ``[B, n_made n_seen A]``."""
-        tables = {"harmonics": harmonics(grid_points(self.kernel), self.kernel, self.rings)}
-        pairs = [(i, j) for i in range(len(self.made.parts)) for j in range(len(self.seen.parts))]
-        bases = {_name(i, j): self.basis(i, j) for i, j in pairs}
-        return {**tables, **{name: basis.reshape(len(basis), -1) for name, basis in bases.items() if len(basis)}}
-
-
-class SteerableFilters(nn.Module):
-    """Expands coefficients to the filter bank of an ordinary convolution, for any strided size.
-
-    Where no gradient of the weight is asked for on a CPU, the last bank is kept and used again as long as the weight
-    holds the same values, as :class:`~isotypic.nn.filters.FilterBank` does. Bases and banks are not in the state
-    dict. The expansion runs in the weight's own precision under autocast.
-    """
-
-    def __init__(self, made: FieldSum, seen: FieldSum, kernel: Sizes, rings: Rings) -> None:
-        super().__init__()
-        self.made, self.seen, self.kernel = made, seen, kernel
-        source = KernelTables(made, seen, kernel, rings)
-        self.sizes = [[len(source.basis(i, j)) for j in range(len(seen.parts))] for i in range(len(made.parts))]
-        self.tables = ExactTables(source)
-        self._kept: tuple[Any, Tensor, Tensor, Sizes] | None = None
-
-    def blocks(self) -> list[tuple[int, int, int]]:
-        """Return ``(i, j, coefficients)`` for every pair of parts, in the order of the weight."""
-        return [
-            (i, j, self.made.parts[i].fields * self.seen.parts[j].fields * size)
-            for i, row in enumerate(self.sizes)
-            for j, size in enumerate(row)
-        ]
-
-    def forward(self, weight: Tensor, remainder: Sizes, dilation: Sizes, channels_last: bool) -> tuple[Tensor, Sizes]:
-        """Return the filters ``[made channels, seen channels, y, x]``, widened, and the dilation that remains."""
-        if not may_keep(weight):
-            return self._expand(weight, remainder, dilation, channels_last)
-        key = (remainder, dilation, channels_last, weight.dtype)
-        kept = self._kept
-        if kept is None or kept[0] != key or kept[1].device != weight.device or not torch.equal(kept[1], weight):
-            with torch.inference_mode(False), torch.no_grad():
-                copy = weight.detach().clone()
-                kept = self._kept = (key, copy, *self._expand(copy, remainder, dilation, channels_last))
-        return kept[2], kept[3]
-
-    def _expand(self, weight: Tensor, remainder: Sizes, dilation: Sizes, channels_last: bool) -> tuple[Tensor, Sizes]:
-        with torch.autocast(weight.device.type, enabled=False):
-            pieces = iter(weight.split([count for *_, count in self.blocks()]))
-            rows = [
-                torch.cat([self._block(i, j, next(pieces)) for j in range(len(self.seen.parts))], 1)
-                for i in range(len(self.made.parts))
-            ]
-            filters, left = widen(torch.cat(rows), remainder, dilation)
-        layout = torch.channels_last if channels_last else torch.contiguous_format
-        return filters.contiguous(memory_format=layout), left
-
-    def _block(self, i: int, j: int, coefficients: Tensor) -> Tensor:
-        """Return the filters of one pair of parts."""
-        a, b = self.made.parts[i], self.seen.parts[j]
-        if not len(coefficients):
-            return coefficients.new_zeros(a.channels, b.channels, *self.kernel)
-        waves = self.tables("harmonics")
-        weights = coefficients.view(a.fields * b.fields, -1) @ self.tables(_name(i, j))
-        sampled = weights.view(-1, len(waves)) @ waves
-        fields = sampled.view(a.fields, b.fields, a.representation.dimension, b.representation.dimension, *self.kernel)
-        return fields.transpose(1, 2).reshape(a.channels, b.channels, *self.kernel)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Pickle and deepcopy leave the kept filters behind."""
-        return {**self.__dict__, "_kept": None}
+from isotypic.groups.finite import TOLERANCE, FiniteGroup
+from isotypic.groups.harmonics import Rings
+from isotypic.nn.convolution import is_channels_last
+from isotypic.nn.fieldwise import ExactTables, FieldLayer, InvariantTables, Reorder, bias_size, spread_bias
+from isotypic.nn.kernels import SteerableFilters, block_order
+from isotypic.nn.window import Extent, Window, window
+from isotypic.ops.resampling import Sizes, remainders
 
 
 class SteerableConvolution(FieldLayer):
@@ -137,8 +48,11 @@ class SteerableConvolution(FieldLayer):
     ) -> None:
         super().__init__(*types)
         self.window = window
-        made, seen = (self.in_type, self.out_type) if adjoint else (self.out_type, self.in_type)
-        self.bank = SteerableFilters(made, seen, window.kernel, rings)
+        ends = (self.in_type, self.out_type) if adjoint else (self.out_type, self.in_type)
+        self.bank = SteerableFilters(ends, window.kernel, rings, window.groups)
+        before, after = (block_order(kind, window.groups) for kind in (self.in_type, self.out_type))
+        self.to_blocks, self.bias_to_blocks = Reorder(before), Reorder(after, axis=0)
+        self.from_blocks = Reorder(np.argsort(after))
         self._refuse_empty(adjoint)
         self.weight = nn.Parameter(torch.empty(sum(count for *_, count in self.bank.blocks())))
         self.directions = nn.ModuleList(ExactTables(InvariantTables(part.representation)) for part in self.out_type)
@@ -164,11 +78,11 @@ class SteerableConvolution(FieldLayer):
     def _gain(self, part: int) -> float:
         """Return the variance of a channel of one output part for unit coefficients and unit inputs."""
         if not self.adjoint:
-            return sum(b.fields * size for b, size in zip(self.in_type, self.bank.sizes[part], strict=True))
+            return sum(b.fields * size for b, size in zip(self.bank.seen, self.bank.sizes[part], strict=True))
         size_out = self.out_type.parts[part].representation.dimension
         met = [
             a.fields * row[part] * a.representation.dimension
-            for a, row in zip(self.in_type, self.bank.sizes, strict=True)
+            for a, row in zip(self.bank.made, self.bank.sizes, strict=True)
         ]
         return sum(met) / size_out / math.prod(self.window.stride)
 
@@ -187,21 +101,23 @@ class SteerableConvolution(FieldLayer):
         return self.bank(self.weight, remainder, self.window.dilation, is_channels_last(x))
 
     def channel_bias(self) -> Tensor | None:
-        """Return the bias of every channel."""
+        """Return the bias of every channel, block behind block."""
         if self.bias is None:
             return None
-        return spread_bias(self.bias, self.out_type, [table("directions") for table in self.directions])
+        tables = [table("directions") for table in self.directions]
+        return self.bias_to_blocks(spread_bias(self.bias, self.out_type, tables))
 
     def extra_repr(self) -> str:
         """Say types and window in one line."""
         w = self.window
         words = [super().extra_repr(), f"kernel {'x'.join(map(str, w.kernel))}"]
         words += [f"stride {w.stride}"] if set(w.stride) != {1} else []
+        words += [f"groups {w.groups}"] if w.groups > 1 else []
         return ", ".join(words)
 
 
 class SteerableConv2d(SteerableConvolution):
-    """Steerable convolution of an image between any field types of C_N, D_N or SO(2).
+    """Steerable convolution of an image between any field types of C_N, D_N, SO(2) or O(2).
 
     Exact to rounding for the rotations by 90 degrees and the flips in the group, on every size and stride. Error under
     45 degrees (measured as the module says; the size of the image does not matter, stride 2 gives the same):
@@ -210,26 +126,29 @@ class SteerableConv2d(SteerableConvolution):
     kernel                             3     5     7
     =================================  ====  ====  ====
     C8, C16, D8, any representations   2 %   5 %  10 %
-    SO(2), frequencies 0, 1, 2         1 %   3 %   4 %
+    SO(2), O(2), frequencies 0, 1, 2   1 %   3 %   4 %
     =================================  ====  ====  ====
 
     SO(2) with kernel 5 without the band limit: 18 %; with rings of width 0.6: 10 %; ``torch.nn.Conv2d``: 120 %.
 
     Args:
         in_type: fields of the input: a :class:`~isotypic.groups.FieldType`, an
-            :class:`~isotypic.groups.circle.SO2Fields`, or a tuple of either for fields of several kinds.
+            :class:`~isotypic.groups.circle.SO2Fields` or ``O2Fields``, or a tuple of them for fields of several kinds.
         out_type: fields of the output, of the same group.
         kernel_size: samples, one number or ``(y, x)``.
         stride: samples between outputs. Where it does not fit the size the kernel is widened by the parity rule.
         padding: samples on either side, or ``"same"`` or ``"valid"``.
         dilation: samples between taps.
+        groups: independent blocks, each with its share of the fields of every part; with one field of each part in
+            a block it is depthwise.
         bias: whether to learn one number an invariant component (one a regular field, none a vector field).
         padding_mode: ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"circular"``.
         rings: the radial profile and band limit of the basis.
 
     Raises:
         RequestError: types of two groups, a kernel too small to carry any input to an output, a window that the
-            group does not map to itself; at the call, an input of another type.
+            group does not map to itself, ``groups`` that do not divide the fields of every part; at the call, an
+            input of another type.
 
     Source:
         M. Weiler, G. Cesa, General E(2)-Equivariant Steerable CNNs, NeurIPS 2019, arXiv 1911.08251.
@@ -250,6 +169,7 @@ class SteerableConv2d(SteerableConvolution):
         stride: Extent = 1,
         padding: Extent | str = 0,
         dilation: Extent = 1,
+        groups: int = 1,
         bias: bool = True,
         padding_mode: str = "zeros",
         rings: Rings = Rings(),  # noqa: B008 - frozen
@@ -261,7 +181,7 @@ class SteerableConv2d(SteerableConvolution):
             stride=stride,
             padding=padding,
             dilation=dilation,
-            groups=1,
+            groups=groups,
             padding_mode=padding_mode,
         )
         super().__init__(types, moved, adjoint=False, bias=bias, rings=rings)
@@ -272,8 +192,9 @@ class SteerableConv2d(SteerableConvolution):
         w = self.window
         missed = remainders(tuple(x.shape[2:]), w.kernel, w.stride, w.padding, w.dilation)
         filters, dilation = self.filters(x, missed)
-        x, padding = w.padded(x, w.padding)
-        return functional.conv2d(x, filters, self.channel_bias(), w.stride, padding, dilation)
+        x, padding = w.padded(self.to_blocks(x), w.padding)
+        y = functional.conv2d(x, filters, self.channel_bias(), w.stride, padding, dilation, w.groups)
+        return self.from_blocks(y)
 
 
 class SteerableConvTranspose2d(SteerableConvolution):
@@ -292,6 +213,8 @@ class SteerableConvTranspose2d(SteerableConvolution):
         stride: how much finer the output grid is.
         padding: samples cut from either side of the output.
         dilation: samples between taps.
+        groups: independent blocks, each with its share of the fields of every part; with one field of each part in
+            a block it is depthwise.
         bias: whether to learn one number an invariant component.
         rings: the radial profile and band limit of the basis.
 
@@ -304,7 +227,8 @@ class SteerableConvTranspose2d(SteerableConvolution):
     torch.Size([1, 2, 16, 16])
     """
 
-    def __init__(
+    # The arguments of torch.nn.ConvTranspose2d and the profile, so more than eight.
+    def __init__(  # noqa: PLR0913
         self,
         in_type: FieldsLike,
         out_type: FieldsLike,
@@ -313,6 +237,7 @@ class SteerableConvTranspose2d(SteerableConvolution):
         stride: Extent = 1,
         padding: Extent = 0,
         dilation: Extent = 1,
+        groups: int = 1,
         bias: bool = True,
         rings: Rings = Rings(),  # noqa: B008 - frozen
     ) -> None:
@@ -323,7 +248,7 @@ class SteerableConvTranspose2d(SteerableConvolution):
             stride=stride,
             padding=padding,
             dilation=dilation,
-            groups=1,
+            groups=groups,
             padding_mode="zeros",
         )
         super().__init__(types, moved, adjoint=True, bias=bias, rings=rings)
@@ -339,13 +264,15 @@ class SteerableConvTranspose2d(SteerableConvolution):
         self.check(x)
         w = self.window
         filters, dilation = self.filters(x, w.excess(tuple(x.shape[2:]), output_size, self))
-        return functional.conv_transpose2d(x, filters, self.channel_bias(), w.stride, w.padding, 0, 1, dilation)
+        x, bias = self.to_blocks(x), self.channel_bias()
+        y = functional.conv_transpose2d(x, filters, bias, w.stride, w.padding, 0, w.groups, dilation)
+        return self.from_blocks(y)
 
 
 def grid_symmetries(group: FiniteGroup | CircleGroup) -> FiniteGroup:
     """Return the subgroup that maps the pixel grid to itself, under the name of the group."""
     if isinstance(group, CircleGroup):
-        return FiniteGroup(group.name, named("C4").matrices)
+        return FiniteGroup(group.name, named("D4" if group.mirrors else "C4").matrices)
     whole = np.abs(group.matrices - np.round(group.matrices)).max(axis=(1, 2)) < TOLERANCE
     return group.restrict(np.nonzero(whole)[0].tolist(), group.name)
 
@@ -356,7 +283,3 @@ def _one_group(in_type: FieldsLike, out_type: FieldsLike) -> tuple[FieldSum, Fie
         names = [kind.group.name for kind in types]
         raise RequestError(f"expected fields of one group, received {names[0]} to {names[1]}: use Restrict first")
     return types
-
-
-def _name(i: int, j: int) -> str:
-    return f"basis_{i}_{j}"

@@ -1,0 +1,156 @@
+"""Which way a group convolution is computed: by expanded filters, or in the isotypic basis.
+
+Both give the same to rounding. The dense way is an ordinary convolution with |G| times expanded filters; the isotypic
+one has 2 to 18 times fewer multiplications, and transforms that cost a few additions a sample.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from isotypic.errors import RequestError, unknown
+from isotypic.groups.fields import FieldType
+from isotypic.groups.finite import FiniteGroup
+from isotypic.groups.irreps import irreps
+from isotypic.nn.filters import Bank
+from isotypic.nn.window import Window
+from isotypic.ops.action import swaps_axes
+from isotypic.ops.isotypic import compiled
+from isotypic.ops.isotypic.case import Case, known
+from isotypic.ops.isotypic.convolution import to_blocks
+from isotypic.ops.resampling import Sizes, widen
+
+
+class Compute(str, Enum):
+    """How a group convolution is computed."""
+
+    AUTO = "auto"
+    DENSE = "dense"
+    ISOTYPIC = "isotypic"
+
+
+def chosen(compute: Compute | str, *, lift: bool, groups: int) -> Compute:
+    """Return the way that a layer asks for, refused where it has none.
+
+    Raises:
+        RequestError: another word, or the isotypic way for scalar fields or blocks of fields.
+    """
+    words = [way.value for way in Compute]
+    if compute not in words:
+        raise unknown("compute", str(compute), words)
+    if compute == Compute.ISOTYPIC and (lift or groups > 1):
+        what = "a lifting layer" if lift else f"groups={groups}"
+        raise RequestError(f"expected compute='auto' or 'dense' for {what}, received 'isotypic'")
+    return Compute(compute)
+
+
+class Convolution(Protocol):
+    """What the choice depends on."""
+
+    compute: Compute
+    window: Window
+    in_type: FieldType
+    out_type: FieldType
+    weight: nn.Parameter
+
+
+class BlockBank(Bank[Tensor]):
+    """Brings a weight into blocks, and keeps the last as :class:`~isotypic.nn.filters.Bank` says."""
+
+    def forward(self, weight: Tensor, widening: Sizes, dilation: Sizes, case: Case) -> Tensor:
+        """Return the blocks of a weight ``[M, N |G|, *kernel]``, widened to the kernel of a case."""
+        make = lambda: to_blocks(widen(weight, widening, dilation)[0], case)  # noqa: E731
+        return self.keep((widening, dilation), weight, None, make)
+
+
+def dense(model: nn.Module) -> None:
+    """Tell every layer of a network to compute by ordinary convolutions."""
+    for module in model.modules():
+        if isinstance(getattr(module, "compute", None), Compute):
+            module.compute = Compute.DENSE  # type: ignore[assignment]
+
+
+def isotypic_case(layer: Convolution, x: Tensor, padding: Sizes, widening: Sizes) -> Case | None:
+    """Return what a layer computes in the isotypic basis, as it was told or because it takes less, or None.
+
+    The dense way is taken where a graph of ordinary operators is wanted (``torch.export``, ``torch.compile``), and
+    where the group does not map the widened kernel to itself; by ``auto`` also under autocast, and on other devices
+    than the CPU.
+    """
+    if layer.compute is Compute.DENSE or torch.compiler.is_compiling():
+        return None
+    told = layer.compute is Compute.ISOTYPIC
+    if not told and not _can(layer, x):
+        return None
+    case = _case(layer.window, layer.in_type.group, padding, widening)
+    return case if case and (told or _pays(layer.in_type.fields, layer.out_type.fields, x, case)) else None
+
+
+def _can(layer: Convolution, x: Tensor) -> bool:
+    regular = layer.in_type.representation.dimension == layer.in_type.group.order > 1
+    if not regular or layer.window.groups > 1 or x.device.type != "cpu":
+        return False
+    return x.dtype == layer.weight.dtype and x.dtype in compiled.DTYPES and not torch.is_autocast_enabled("cpu")
+
+
+@cache
+def _case(window: Window, group: FiniteGroup, padding: Sizes, widening: Sizes) -> Case | None:
+    """Return what a window computes in the isotypic basis, or None where the group does not map its kernel to itself.
+
+    That is so for a kernel that the parity rule widens along one of two axes that the group swaps.
+    """
+    axes = list(zip(window.kernel, window.dilation, widening, strict=True))
+    kernel = tuple(d * (k - 1) + 1 + r if r else k for k, d, r in axes)
+    dilation = tuple(1 if r else d for _, d, r in axes)
+    if any(swaps_axes(group, g, kernel) for g in range(group.order)):
+        return None
+    return known(Case(group, kernel, window.stride, padding, dilation))
+
+
+def _pays(seen: int, made: int, x: Tensor, case: Case) -> bool:
+    """Whether the isotypic way takes less than the dense one."""
+    group, taps, outputs = case.group, math.prod(case.kernel), len(x) * math.prod(case.output_size(x.shape[2:]))
+    dense = DENSE_CALL + outputs * taps * group.order**2 * seen * made
+    fewest = outputs * taps * seen * made * multiplications(group)
+    sizes = (outputs * taps * group.order * seen, outputs * group.order * (seen + made))
+    if fewest + COMPILED.of(*sizes) >= dense:
+        return False
+    return compiled.serves(x, case) or fewest + STOCK.of(*sizes) < dense
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """What a way costs beside its products, in multiplications of a convolution at full speed.
+
+    Fitted to timings of plane and volume layers in float32 on one AVX-512 core.
+
+    Attributes:
+        call: a call.
+        entry: an entry of the patches that are transformed.
+        channel: a channel of a sample in or out.
+    """
+
+    call: int
+    entry: int
+    channel: int
+
+    def of(self, entries: int, channels: int) -> int:
+        return self.call + self.entry * entries + self.channel * channels
+
+
+DENSE_CALL = 800_000
+COMPILED = _Cost(2_000_000, 4, 35)
+STOCK = _Cost(20_000_000, 150, 35)
+
+
+@cache
+def multiplications(group: FiniteGroup) -> int:
+    """Return the multiplications of a pair of fields a tap: d^2 for every copy of an irrep in a regular field."""
+    return sum(rho.dimension**2 * rho.multiplicity for rho in irreps(group))

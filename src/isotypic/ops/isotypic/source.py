@@ -1,0 +1,127 @@
+"""The C++ header of one group and kernel: sizes, tables and straight-line transforms, from the isotypic basis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from isotypic.groups.irreps import IrrepType, fourier_blocks
+from isotypic.groups.patches import Coupling, PatchBasis
+from isotypic.ops.isotypic.program import Output, Program, program
+
+
+def header(basis: PatchBasis) -> str:
+    """Return what ``kernel.cpp`` includes as ``group.h``."""
+    inverse = program(basis.channel.T)
+    parts = [
+        *_constants(basis),
+        _transform("channel_transform", program(basis.channel)),
+        _transform("channel_inverse", inverse),
+        *(_patch_transform(basis, index) for index in range(len(basis.irreps))),
+        _dispatch(len(basis.irreps)),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _constants(basis: PatchBasis) -> Iterator[str]:
+    copies, blocks = basis.channel_copies, basis.blocks
+    yield f"constexpr int ORDER = {basis.group.order}, TAPS = {basis.taps}, BLOCKS = {len(blocks)};"
+    yield f"constexpr int FLAT = {sum(b.rows_in * b.rows_out for b in blocks)};"
+    yield f"constexpr int COPIES = {len(copies)}, LARGEST = {max(b.irrep.dimension for b in blocks)};"
+    tables = {
+        "DIMENSION": [b.irrep.dimension for b in blocks],
+        "COPIES_IN": [b.copies_in for b in blocks],
+        "COPIES_OUT": [b.copies_out for b in blocks],
+        "ROWS_IN": [b.rows_in for b in blocks],
+        "ROWS_OUT": [b.rows_out for b in blocks],
+        "COLUMNS": [b.columns for b in blocks],
+        "FLAT_START": np.cumsum([0, *(b.rows_in * b.rows_out for b in blocks)])[:-1].tolist(),
+        "COPY_IRREP": [index for index, _, _ in copies],
+        "COPY_START": [start for _, start, _ in copies],
+        "COPY_DIMENSION": [basis.irreps[index].dimension for index, _, _ in copies],
+        **_rows(basis),
+    }
+    for name, values in tables.items():
+        yield f"constexpr int {name}[] = {_braces(values)};"
+    yield f"constexpr int COPY_OFFSET[][{len(blocks)}] = {_braces(_braces(offsets) for _, _, offsets in copies)};"
+
+
+def _rows(basis: PatchBasis) -> dict[str, list[int]]:
+    """Return where each row of an output field lies: block, copy, and how its components are spread."""
+    tables: dict[str, list[int]] = {f"ROW_{name}": [] for name in ("BLOCK", "COPY", "SPLIT", "PART", "PITCH", "COLUMN")}
+    seen = [0] * len(basis.irreps)
+    for copy in fourier_blocks(basis.group):
+        block, d = basis.irreps.index(copy.irrep), copy.irrep.dimension
+        shared = copy.irrep.type is IrrepType.REAL
+        for i in range(d):
+            values = (block, seen[block], *((1, 0, d, i) if shared else (d, i, 1, 0)))
+            for table, value in zip(tables.values(), values, strict=True):
+                table.append(value)
+        seen[block] += 1
+    return tables
+
+
+def _transform(name: str, steps: Program) -> str:
+    lines = [f"static inline void {name}(const V* x, V* y) {{"]
+    lines += [f"    const V v{i} = x[{i}];" for i in range(steps.inputs)]
+    lines += _steps(steps, "v")
+    lines += [f"    y[{row}] = {_value(output, 'v')};" for row, output in enumerate(steps.outputs)]
+    return "\n".join([*lines, "}"])
+
+
+def _patch_transform(basis: PatchBasis, index: int) -> str:
+    """Return the function that transforms the patches of one copy of an irrep of the channels."""
+    steps, d = program(basis.patch), basis.irreps[index].dimension
+    lines = [
+        f"static void patch_{index}(const T* const* x, const Int* taps, T* const* z, Int P, Int pitch) {{",
+        "    for (Int o = 0; o < P; o += LANES) {",
+    ]
+    for a in range(d):
+        lines += [f"    const V v{a}_{k} = load(x[{a}] + taps[{k}] + o);" for k in range(basis.taps)]
+        lines += _steps(steps, f"v{a}_")
+    counts = [0] * len(basis.irreps)
+    for coupling in basis.couplings[index]:
+        dimension = basis.irreps[coupling.block].dimension
+        lines += _couple(coupling, steps, d, f"z[{coupling.block}]", counts[coupling.block] * dimension)
+        counts[coupling.block] += 1
+    return "\n".join([*lines, "    }", "}"])
+
+
+def _couple(coupling: Coupling, steps: Program, d: int, place: str, first: int) -> Iterator[str]:
+    """Yield the stores of one coupling, a row of the buffer each."""
+    for i, matrix in enumerate(coupling.matrix):
+        terms = []
+        for a, b in zip(*np.nonzero(matrix), strict=True):
+            output = steps.outputs[coupling.patch + a]
+            terms.append(_value(Output(output.index, output.scale * float(matrix[a, b])), f"v{b}_"))
+        yield f"    store({place} + {first + i} * pitch + o, {' + '.join(terms)});"
+
+
+def _steps(steps: Program, name: str) -> Iterator[str]:
+    for index, step in enumerate(steps.steps, start=steps.inputs):
+        left, right = f"{name}{step.left}", f"{name}{step.right}"
+        added = {1.0: f"+ {right}", -1.0: f"- {right}"}.get(step.factor, f"+ T({step.factor!r}) * {right}")
+        yield f"    const V {name}{index} = {left} {added};"
+
+
+def _value(output: Output, name: str) -> str:
+    if output.index is None:
+        return "V{}"
+    value = f"{name}{output.index}"
+    return {1.0: value, -1.0: f"(-{value})"}.get(output.scale, f"T({output.scale!r}) * {value}")
+
+
+def _dispatch(irreps: int) -> str:
+    names = _braces(f"patch_{index}" for index in range(irreps))
+    return (
+        "typedef void (*PatchTransform)(const T* const*, const Int*, T* const*, Int, Int);\n"
+        f"static const PatchTransform PATCH_TRANSFORMS[] = {names};\n"
+        "static void patch_transform(int i, const T* const* x, const Int* taps, T* const* z, Int P, Int pitch) {\n"
+        "    PATCH_TRANSFORMS[i](x, taps, z, P, pitch);\n"
+        "}"
+    )
+
+
+def _braces(values: Iterable[object]) -> str:
+    return "{" + ", ".join(map(str, values)) + "}"

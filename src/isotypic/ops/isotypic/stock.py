@@ -1,0 +1,236 @@
+"""The isotypic convolution by torch's own functions, in blocks of outputs whose patches stay in the cache.
+
+It serves every device and dtype, and is what the compiled kernel is tested against. The steps are those of the kernel:
+channels into the Fourier basis once a sample, positions into theirs by few additions, couplings, one product an irrep,
+and back. Outputs are counted along the padded rows, so that the samples under a tap lie next to each other; what falls
+between rows is thrown away.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from isotypic.groups.finite import Floats
+from isotypic.groups.patches import Block, PatchBasis
+from isotypic.ops.isotypic.case import Case
+from isotypic.ops.isotypic.program import Output, Program, program
+from isotypic.ops.resampling import Sizes
+
+BLOCK_BYTES = 1 << 22
+"""Patches of one block on a CPU: about what its caches hold."""
+
+
+def convolve(x: Tensor, blocks: Tensor, bias: Tensor | None, case: Case) -> Tensor:
+    """Convolve ``[B, N |G|, *space]`` by blocks ``[M, N, R]``."""
+    basis, made, order = case.basis, len(blocks), case.group.order
+    patches = _Patches(x, case, case.output_size(x.shape[2:]))
+    weights = _matrices(blocks, basis)
+    back = _like(basis.channel.T[:, _rows_by_block(basis)], x)
+    y = x.new_empty(len(x), made, order, *patches.grid)
+    flat = y.flatten(3)
+    for image, start, stop in patches.ranges():
+        seen = patches.of(image, start, stop)
+        products = [w @ z.flatten(0, 1).flatten(1) for w, z in zip(weights, seen, strict=True)]
+        rows = torch.cat([_as_rows(p, b, made) for p, b in zip(products, basis.blocks, strict=True)])
+        flat[image, :, :, start:stop] = (back @ rows.flatten(1)).view(order, made, -1).transpose(0, 1)
+    y = patches.cropped(y).flatten(1, 2)
+    if bias is not None:
+        y = y + bias.repeat_interleave(order).view(-1, *(1 for _ in case.kernel))
+    return y.contiguous(memory_format=memory_format(x))
+
+
+def correlate(x: Tensor, gradient: Tensor, case: Case) -> tuple[Tensor, Tensor]:
+    """Return the gradients of blocks ``[M, N, R]`` and bias ``[M]`` from that of the output."""
+    basis, order = case.basis, case.group.order
+    made, fields = gradient.shape[1] // order, x.shape[1] // order
+    patches = _Patches(x, case, tuple(gradient.shape[2:]))
+    forth = _like(basis.channel[_rows_by_block(basis)], x)
+    spread = patches.on_grid(gradient.unflatten(1, (made, order))).flatten(3)
+    sums = [x.new_zeros(b.rows_out * made, b.rows_in * fields) for b in basis.blocks]
+    sizes = [b.rows_out * b.columns for b in basis.blocks]
+    for image, start, stop in patches.ranges():
+        rows = forth @ spread[image, :, :, start:stop].transpose(0, 1).flatten(1)
+        parts = rows.view(order, made, -1).split(sizes)
+        for total, block, part, z in zip(sums, basis.blocks, parts, patches.of(image, start, stop), strict=True):
+            left = part.unflatten(0, (block.rows_out, block.columns)).transpose(1, 2).flatten(0, 1).flatten(1)
+            total.addmm_(left, z.flatten(0, 1).flatten(1).T)
+    entries = [
+        total.view(b.rows_out, made, b.rows_in, fields).permute(1, 3, 0, 2).flatten(2)
+        for total, b in zip(sums, basis.blocks, strict=True)
+    ]
+    return torch.cat(entries, 2), gradient.sum([0, *range(2, gradient.dim())]).view(made, order).sum(1)
+
+
+def memory_format(x: Tensor) -> torch.memory_format:
+    """Return the memory format of a signal: channels last only where it is not contiguous as well."""
+    last = {4: torch.channels_last, 5: torch.channels_last_3d}[x.dim()]
+    return last if x.is_contiguous(memory_format=last) and not x.is_contiguous() else torch.contiguous_format
+
+
+class _Patches:
+    """The patches of a signal in the isotypic basis, some outputs at a time.
+
+    Args:
+        x: ``[B, N |G|, *space]``.
+        case: what is computed.
+        size: the size of the output.
+
+    Attributes:
+        grid: the output with its rows as long as the padded ones, so that it is one run of samples.
+    """
+
+    def __init__(self, x: Tensor, case: Case, size: Sizes) -> None:
+        self.case, self.basis, self.size, self.order = case, case.basis, size, case.group.order
+        self.fields = x.shape[1] // self.order
+        channels = _like(self.basis.channel, x) @ x.unflatten(1, (self.fields, self.order)).transpose(1, 2).flatten(2)
+        signal = channels.view(len(x), self.order, self.fields, *x.shape[2:])
+        self.signal = functional.pad(signal, [p for side in reversed(case.padding) for p in (side, side)])
+        strided = set(case.stride) != {1}
+        self.grid: Sizes = size if strided else (size[0], *self.signal.shape[4:])
+        self.samples = math.prod(self.grid) if strided else self._last_sample() + 1
+        self.taps = list(self._taps(strided))
+        self.buffers: dict[int, list[Tensor]] = {}
+
+    def _last_sample(self) -> int:
+        """Return where the last output lies on the grid."""
+        place = 0
+        for extent, n in zip(self.size, self.grid, strict=True):
+            place = place * n + extent - 1
+        return place
+
+    def _taps(self, strided: bool) -> Iterator[Tensor]:
+        """Yield, for every tap, the samples under it of all outputs, ``[B, |G|, N, outputs]``."""
+        flat = self.signal.flatten(3)
+        for tap in product(*(range(k) for k in self.case.kernel)):
+            first = [d * t for d, t in zip(self.case.dilation, tap, strict=True)]
+            if strided:
+                axes = zip(first, self.size, self.case.stride, strict=True)
+                window = [slice(f, f + (n - 1) * s + 1, s) for f, n, s in axes]
+                yield self.signal[(slice(None), slice(None), slice(None), *window)].flatten(3)
+                continue
+            place = 0
+            for offset, n in zip(first, self.signal.shape[3:], strict=True):
+                place = place * n + offset
+            yield flat[..., place : place + self.samples]
+
+    def ranges(self) -> Iterator[tuple[int, int, int]]:
+        """Yield an image and a range of outputs, as many as the cache holds."""
+        bytes_of_sample = self.fields * self.basis.positions.size * self.signal.element_size()
+        most = max(16, BLOCK_BYTES // bytes_of_sample) if self.signal.device.type == "cpu" else self.samples
+        step = -(-self.samples // -(-self.samples // most))
+        for image, start in product(range(len(self.signal)), range(0, self.samples, step)):
+            yield image, start, min(start + step, self.samples)
+
+    def of(self, image: int, start: int, stop: int) -> list[Tensor]:
+        """Return the patches under some outputs, an irrep each: ``[rows_in, N, columns, outputs]``."""
+        values = [tap[image, :, :, start:stop] for tap in self.taps]
+        for step in _program(self.basis).steps:
+            values.append(torch.add(values[step.left], values[step.right], alpha=step.factor))
+        made = self._buffers(stop - start)
+        for move in _moves(self.basis):
+            _write(move.terms, values, made[move.block][move.row, :, move.column])
+        return made
+
+    def _buffers(self, count: int) -> list[Tensor]:
+        if count not in self.buffers:
+            sizes = [(b.rows_in, self.fields, b.columns, count) for b in self.basis.blocks]
+            self.buffers[count] = [self.signal.new_empty(size) for size in sizes]
+        return self.buffers[count]
+
+    def cropped(self, y: Tensor) -> Tensor:
+        """Return the outputs that are no gap between rows."""
+        return y[(slice(None), slice(None), slice(None), *(slice(n) for n in self.size))]
+
+    def on_grid(self, gradient: Tensor) -> Tensor:
+        """Return a gradient with zeros in the gaps between rows."""
+        sides = [p for n, m in zip(reversed(self.grid), reversed(self.size), strict=True) for p in (0, n - m)]
+        return functional.pad(gradient, sides)
+
+
+Terms = tuple[tuple[float, int, int], ...]
+
+
+@dataclass(frozen=True)
+class _Move:
+    """One row of a block's patches: the sum of factors times (value of the positions, channel)."""
+
+    block: int
+    row: int
+    column: int
+    terms: Terms
+
+
+def _write(terms: Terms, values: list[Tensor], target: Tensor) -> None:
+    """Write a sum of factors times (value, channel)."""
+    factor, value, channel = terms[0]
+    torch.mul(values[value][channel], factor, out=target)
+    for factor, value, channel in terms[1:]:
+        target.add_(values[value][channel], alpha=factor)
+
+
+@cache
+def _program(basis: PatchBasis) -> Program:
+    return program(basis.patch)
+
+
+@cache
+def _moves(basis: PatchBasis) -> tuple[_Move, ...]:
+    """Return every row of the patches, from the values of the program and the channels."""
+    return tuple(_couple(basis))
+
+
+def _couple(basis: PatchBasis) -> Iterator[_Move]:
+    outputs, copies = _program(basis).outputs, [0] * len(basis.blocks)
+    for index, start, _ in basis.channel_copies:
+        for coupling in basis.couplings[index]:
+            block = basis.blocks[coupling.block]
+            for component, matrix in enumerate(coupling.matrix):
+                place = copies[coupling.block] * block.irrep.dimension + component
+                terms = _terms(matrix, coupling.patch, start, outputs)
+                yield _Move(coupling.block, *divmod(place, block.columns), terms)
+            copies[coupling.block] += 1
+
+
+def _terms(matrix: Floats, patch: int, start: int, outputs: tuple[Output, ...]) -> Terms:
+    """Return the non-zero entries of one row of a coupling; every row of the positions' basis has a value."""
+    pairs = zip(*matrix.nonzero(), strict=True)
+    found = [(outputs[patch + a], float(matrix[a, b]), start + int(b)) for a, b in pairs]
+    return tuple((output.scale * factor, output.index or 0, channel) for output, factor, channel in found)
+
+
+def _matrices(blocks: Tensor, basis: PatchBasis) -> list[Tensor]:
+    """Return every block ``[(copy, out field), (copy, in field)]``."""
+    parts = blocks.split([b.rows_out * b.rows_in for b in basis.blocks], 2)
+    return [
+        part.unflatten(2, (b.rows_out, b.rows_in)).permute(2, 0, 3, 1).flatten(2).flatten(0, 1)
+        for part, b in zip(parts, basis.blocks, strict=True)
+    ]
+
+
+def _as_rows(made: Tensor, block: Block, fields: int) -> Tensor:
+    """Return a product ``[(copy, field), (component, output)]`` as rows of output fields, ``[row, field, output]``."""
+    parts = made.view(block.rows_out, fields, block.columns, made.shape[1] // block.columns)
+    return parts.transpose(1, 2).flatten(0, 1)
+
+
+def _rows_by_block(basis: PatchBasis) -> list[int]:
+    """Return the rows of the Fourier matrix block by block, copy by copy."""
+    return [
+        start + i
+        for which in range(len(basis.blocks))
+        for index, start, _ in basis.channel_copies
+        if index == which
+        for i in range(basis.irreps[index].dimension)
+    ]
+
+
+def _like(matrix: Floats, tensor: Tensor) -> Tensor:
+    return torch.as_tensor(matrix, dtype=tensor.dtype, device=tensor.device)

@@ -1,0 +1,215 @@
+"""The isotypic convolution against the dense one: values, gradients, strides, sizes, by either engine."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from laws import signal
+from torch.nn import functional
+
+from isotypic.groups import named
+from isotypic.nn import GroupConv2d, GroupConv3d
+from isotypic.ops.isotypic import compiled
+from isotypic.ops.isotypic.case import Case, known, patch_basis
+from isotypic.ops.isotypic.convolution import isotypic_convolution, to_blocks
+from isotypic.ops.isotypic.program import program
+
+AGREES = {torch.float32: 1e-5, torch.float64: 1e-11}
+CASES = [  # group, kernel, stride, padding, dilation, size
+    ("C2", (2, 2), 1, 0, 1, (8, 9)),
+    ("C4", (3, 3), 1, 0, 1, (12, 12)),
+    ("C4", (3, 3), 1, 1, 1, (7, 33)),
+    ("Cs", (3, 5), 3, 1, 1, (10, 12)),
+    ("D2", (3, 3), 1, 1, 1, (9, 8)),
+    ("D4", (1, 1), 1, 0, 1, (20, 20)),
+    ("D4", (1, 1), 2, 0, 1, (9, 9)),
+    ("D4", (3, 3), 1, 1, 1, (13, 18)),
+    ("D4", (3, 3), 2, 1, 1, (13, 13)),
+    ("D4", (3, 3), 1, 3, 1, (5, 5)),
+    ("D4", (4, 4), 2, 1, 1, (14, 12)),
+    ("D4", (5, 5), 1, 4, 2, (9, 11)),
+    ("D4", (2, 3, 3), 1, 1, 1, (4, 5, 5)),
+    ("D4h", (3, 3, 3), 2, 1, 1, (5, 7, 7)),
+    ("O", (3, 3, 3), 1, 1, 1, (5, 6, 7)),
+    ("O", (1, 1, 1), 1, 0, 1, (5, 6, 7)),
+    ("Oh", (3, 3, 3), 1, 1, 1, (4, 4, 4)),
+]
+FORMATS = {2: torch.channels_last, 3: torch.channels_last_3d}
+needs_compiler = pytest.mark.skipif(compiled._compiler() is None, reason="no C++ compiler on this machine")
+
+
+def made(name, kernel, stride, padding, dilation):
+    axes = len(kernel)
+    spread = [(n,) * axes for n in (stride, padding, dilation)]
+    return known(Case(named(name, axes), kernel, *spread))
+
+
+def layer_for(case, seen, out, dtype):
+    kind = GroupConv2d if len(case.kernel) == 2 else GroupConv3d
+    window = {"stride": case.stride, "padding": case.padding, "dilation": case.dilation}
+    return kind(seen, out, case.kernel, case.group, compute="dense", **window).to(dtype)
+
+
+@pytest.fixture(params=[pytest.param("compiled", marks=needs_compiler), "stock"])
+def engine(request, monkeypatch):
+    if request.param == "stock":
+        monkeypatch.setattr(compiled, "serves", lambda x, case: False)
+    return request.param
+
+
+def difference(found, wanted):
+    return float((found - wanted).detach().abs().max() / wanted.detach().abs().max())
+
+
+def with_gradients(function, inputs, direction):
+    y = function(*inputs)
+    return [y, *torch.autograd.grad(y, inputs, direction(y))]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("last", [False, True], ids=["nchw", "nhwc"])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_dense_and_isotypic_agree_with_all_gradients(case, last, dtype, engine):
+    *window, size = case
+    case = made(*window)
+    layer = layer_for(case, 3, 5, dtype)
+    x = signal(3, 3 * case.group.order, *size, dtype=dtype)
+    x = (x.to(memory_format=FORMATS[len(size)]) if last else x).requires_grad_()
+    inputs = (x, layer.weight, layer.bias)
+    direction = lambda y: signal(*y.shape, seed=1, dtype=dtype)  # noqa: E731
+    dense = with_gradients(lambda x, *_: layer(x), inputs, direction)
+    isotypic = with_gradients(lambda x, w, b: isotypic_convolution(x, to_blocks(w, case), b, case), inputs, direction)
+    for found, wanted in zip(isotypic, dense, strict=True):
+        assert difference(found, wanted) < AGREES[dtype]
+    assert isotypic[0].is_contiguous(memory_format=FORMATS[len(size)]) == last
+
+
+def test_blocks_of_another_weight_give_another_signal(engine):
+    case = made("D4", (3, 3), 1, 1, 1)
+    layer, x = layer_for(case, 2, 2, torch.float64), signal(1, 16, 9, 9)
+    wrong = isotypic_convolution(x, to_blocks(layer.weight.roll(1, 1), case), layer.bias, case)
+    assert difference(wrong, layer(x)) > 1e-2
+
+
+@needs_compiler
+@pytest.mark.parametrize("fields", [1, 4, 9, 40])
+@pytest.mark.parametrize("batch", [1, 2, 3, 9])
+def test_any_share_of_work_gives_the_same(batch, fields):
+    """Threads share images where there are enough and rows where not; fields come in chunks."""
+    case = made("C4", (3, 3), 1, 1, 1)
+    layer, x = layer_for(case, fields, 6, torch.float64), signal(batch, 4 * fields, 18, 50)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        many = isotypic_convolution(x, to_blocks(layer.weight, case), layer.bias, case)
+        gradients = compiled.correlate(x, many, case)
+        torch.set_num_threads(1)
+        one = compiled.correlate(x, many, case)
+    finally:
+        torch.set_num_threads(threads)
+    assert difference(many, layer(x)) < AGREES[torch.float64]
+    assert difference(gradients[0], one[0]) < AGREES[torch.float64]
+
+
+def test_gradients_of_gradients(engine):
+    case = made("C4", (3, 3), 2, 1, 1)
+    weight, bias = signal(1, 4, 3, 3, seed=1).requires_grad_(), signal(1, seed=2).requires_grad_()
+    x = signal(1, 4, 5, 5).requires_grad_()
+    convolve = lambda x, w, b: isotypic_convolution(x, to_blocks(w, case), b, case)  # noqa: E731
+    assert torch.autograd.gradcheck(convolve, (x, weight, bias))
+    assert torch.autograd.gradgradcheck(convolve, (x, weight, bias))
+
+
+@pytest.mark.parametrize("name", ["convolve", "correlate", "blocks", "weight", "adjoint", "transposed adjoint"])
+def test_operators_keep_the_rules_of_torch(name):
+    case = made("D4", (3, 3), 1, 1, 1)
+    weight, x = signal(2, 16, 3, 3).requires_grad_(), signal(1, 16, 5, 5).requires_grad_()
+    blocks = to_blocks(weight, case).detach().requires_grad_()
+    y = signal(1, 16, 5, 5, seed=3).requires_grad_()
+    arguments = {
+        "convolve": (x, blocks, None, case.key),
+        "correlate": (x, y, case.key),
+        "blocks": (weight, case.key, name),
+    }
+    operator = getattr(torch.ops.isotypic, name, torch.ops.isotypic.transform).default
+    torch.library.opcheck(operator, arguments.get(name, (blocks, case.key, name)))
+
+
+def test_a_signal_with_gaps_is_taken_as_it_is(engine):
+    case = made("D4", (3, 3), 1, 1, 1)
+    layer, x = layer_for(case, 2, 2, torch.float64), signal(1, 16, 9, 18)[..., ::2]
+    assert difference(isotypic_convolution(x, to_blocks(layer.weight, case), layer.bias, case), layer(x)) < 1e-11
+
+
+def test_without_a_compiler_torch_serves_and_it_is_said_once(monkeypatch, caplog):
+    case = made("D4", (3, 3), 1, 1, 1)
+    x, caches = signal(1, 8, 6, 6), (compiled._compiler, compiled._library, compiled._say_once)
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    for cache in caches:
+        cache.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            assert not compiled.serves(x, case)
+    for cache in caches:
+        cache.cache_clear()
+    assert [record.getMessage() for record in caplog.records] == [
+        "isotypic: found no C++ compiler (g++, or what CXX names); "
+        "group convolutions run by torch's own functions, which is slower"
+    ]
+
+
+@needs_compiler
+def test_a_kernel_is_built_once_and_found_again(monkeypatch, tmp_path):
+    monkeypatch.setenv("ISOTYPIC_CACHE", str(tmp_path))
+    group = named("C2")
+    compiled._library.cache_clear()
+    assert compiled.available(group, (1, 1), torch.float32)
+    (built,) = tmp_path.iterdir()
+    stamp = built.stat().st_mtime_ns
+    compiled._library.cache_clear()
+    assert compiled.available(group, (1, 1), torch.float32)
+    assert [file.stat().st_mtime_ns for file in tmp_path.iterdir()] == [stamp]
+    compiled._library.cache_clear()
+
+
+@needs_compiler
+def test_a_failed_build_leaves_nothing_and_falls_back(monkeypatch, tmp_path, caplog):
+    monkeypatch.setenv("ISOTYPIC_CACHE", str(tmp_path))
+    monkeypatch.setattr(compiled, "FLAGS", (*compiled.FLAGS, "--no-such-flag"))
+    compiled._library.cache_clear()
+    compiled._say_once.cache_clear()
+    assert not compiled.available(named("C2"), (1, 1), torch.float32)
+    compiled._library.cache_clear()
+    assert list(tmp_path.iterdir()) == []
+    assert "no-such-flag" in caplog.text
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=50, deadline=None)
+def test_a_program_computes_its_matrix(seed):
+    draw = np.random.default_rng(seed)
+    shape = draw.integers(1, 9, size=2)
+    matrix = draw.choice([-1.0, 0.0, 0.5, 1.0, 3**0.5], size=shape)
+    steps, values = program(matrix), list(draw.normal(size=shape[1]))
+    wanted = matrix @ np.array(values)
+    for step in steps.steps:
+        values.append(values[step.left] + step.factor * values[step.right])
+    found = [0.0 if o.index is None else o.scale * values[o.index] for o in steps.outputs]
+    assert np.allclose(found, wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "dim", "naive", "shared"), [("D4", 2, 20, 14), ("Oh", 3, 152, 68)])
+def test_common_sums_are_made_once(name, dim, naive, shared):
+    matrix = patch_basis(named(name, dim), (3,) * dim).patch
+    assert np.count_nonzero(matrix) - len(matrix) == naive
+    assert len(program(matrix).steps) == shared
+
+
+def test_the_dense_reference_is_torch_s_convolution():
+    case = made("C4", (3, 3), 1, 1, 1)
+    layer, x = layer_for(case, 2, 3, torch.float64), signal(1, 8, 6, 6)
+    filters = layer.filters(x, (0, 0))
+    assert torch.equal(layer(x), functional.conv2d(x, filters.filters, filters.bias, padding=1))
