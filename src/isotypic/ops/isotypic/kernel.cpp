@@ -116,8 +116,8 @@ class Buffer {
 };
 
 struct Scratch {
-    Buffer planes, rows, patches, products, outputs;
-    void trim() { planes.trim(), rows.trim(), patches.trim(), products.trim(), outputs.trim(); }
+    Buffer planes, rows, patches, products;
+    void trim() { planes.trim(), rows.trim(), patches.trim(), products.trim(); }
 };
 static thread_local Scratch scratch;
 
@@ -150,10 +150,8 @@ static inline void exchange(V* rows) {
         }
 }
 
-// A square of LANES rows, the last of them zero where there are fewer, with rows and columns exchanged.
-static inline void load_transposed(const T* from, Int pitch, Int rows, V* tile) {
-#pragma GCC unroll 16
-    for (int i = 0; i < LANES; i++) tile[i] = i < rows ? load(from + i * pitch) : V{};
+// A square of LANES rows with rows and columns exchanged, in place.
+static inline void transpose(V* tile) {
     exchange<1>(tile);
     exchange<2>(tile);
     if (LANES > 4) exchange<(LANES > 4 ? 4 : 1)>(tile);
@@ -161,9 +159,31 @@ static inline void load_transposed(const T* from, Int pitch, Int rows, V* tile) 
 }
 constexpr bool TILES = true;
 #else
-static inline void load_transposed(const T*, Int, Int, V*) {}
+static inline void transpose(V*) {}
 constexpr bool TILES = false;
 #endif
+
+// A square of LANES rows, the last of them zero where there are fewer, with rows and columns exchanged.
+static inline void load_transposed(const T* from, Int pitch, Int rows, V* tile) {
+    if (rows == LANES) {
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES; i++) tile[i] = load(from + i * pitch);
+    } else {
+        for (int i = 0; i < LANES; i++) tile[i] = i < rows ? load(from + i * pitch) : V{};
+    }
+    transpose(tile);
+}
+
+// The same the other way: as many of its rows as there are.
+static inline void store_transposed(T* to, Int pitch, Int rows, V* tile) {
+    transpose(tile);
+    if (rows == LANES) {
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES; i++) store(to + i * pitch, tile[i]);
+    } else {
+        for (int i = 0; i < rows; i++) store(to + i * pitch, tile[i]);
+    }
+}
 
 // to[i, r] = from[r, i] for `rows` rows of from and `cols` rows of to; whole vectors are read and written.
 static inline void transpose_tile(const T* from, Int from_pitch, Int rows, T* to, Int to_pitch, Int cols) {
@@ -185,19 +205,6 @@ static void to_planes(const T* from, Int channels, Int pixels, T* to, Int pitch)
         Int c = std::min(i, channels - LANES);
         for (Int r = 0; r < pixels; r += LANES)
             transpose_tile(from + r * channels + c, channels, pixels - r, to + c * pitch + r, pitch, LANES);
-    }
-}
-
-static void from_planes(const T* from, Int pitch, Int channels, Int pixels, T* to) {
-    if (!TILES || channels < LANES) {
-        for (Int r = 0; r < pixels; r++)
-            for (Int c = 0; c < channels; c++) to[r * channels + c] = from[c * pitch + r];
-        return;
-    }
-    for (Int i = 0; i < channels; i += LANES) {
-        Int c = std::min(i, channels - LANES);
-        for (Int r = 0; r < pixels; r += LANES)
-            transpose_tile(from + c * pitch + r, pitch, LANES, to + r * channels + c, channels, pixels - r);
     }
 }
 
@@ -500,41 +507,86 @@ static void patches(const Geometry& g, const T* planes, Int start, Int first, In
         }
 }
 
-// From [block, row, field, P] back to [channel, P], the bias added.
-static void inverse(const T* const* y, Int fields, Int P, const T* bias, T* out) {
-    for (Int m = 0; m < fields; m++)
-        for (Int o = 0; o < P; o += LANES) {
-            V in[ORDER], made[ORDER];
-            for (int h = 0; h < ORDER; h++)
-                in[h] = load(y[ROW_BLOCK[h]] + ((ROW_COPY[h] * ROW_SPLIT[h] + ROW_PART[h]) * fields + m) * ROW_PITCH[h] * P +
-                             ROW_COLUMN[h] * P + o);
-            channel_inverse(in, made);
-            T added = bias ? bias[m] : T(0);
-            for (int h = 0; h < ORDER; h++) store(out + (m * ORDER + h) * P + o, made[h] + added);
-        }
+// Whether the patches of a convolution are its samples, and lie so that they are read as they are.
+static bool reads_samples(const Problem& p) {
+    bool samples = TAPS == 1;
+    for (int a = 0; a < 3; a++) samples = samples && p.stride[a] == 1 && p.padding[a] == 0;
+    return samples && (!p.in_channels_last || (TILES && p.in_fields * ORDER % TILED == 0));
 }
 
-// Copy the outputs of a block that are no gap between rows to their place.
-static void scatter(const Problem& p, const Geometry& g, const T* from, Int block, T* image) {
-    Int channels = p.out_fields * ORDER, pixels = p.out[0] * p.out[1] * p.out[2], z = block / g.blocks_of_slice;
-    Int pitch = g.in.row, start = g.start(block), end = std::min(start + g.P, g.outputs);
+// What `patches` gives for samples, from the image itself.
+static void sample_patches(const Image& image, Int start, Int P, Int first, Int fields, T* const* z, Int pitch) {
+    const Int pixels = image.size[0] * image.size[1] * image.size[2], together = image.channels_last ? TILED / ORDER : 1;
+    for (Int x = 0; x < P; x += LANES) {
+        const Int count = std::max<Int>(0, std::min<Int>(LANES, pixels - start - x));
+        for (Int n = 0; n < fields; n += together) {
+            V in[TILED], out[ORDER];
+            const Int channel = (first + n) * ORDER;
+            if (image.channels_last)
+                for (int i = 0; i < TILED; i += LANES)
+                    load_transposed(image.data + (start + x) * image.channels + channel + i, image.channels, count, in + i);
+            else
+                for (int h = 0; h < ORDER; h++) in[h] = load_some(image.data + (channel + h) * pixels + start + x, count);
+            for (Int f = 0; f < together; f++) {
+                channel_transform(in + f * ORDER, out);
+                for (int h = 0; h < ORDER; h++) {
+                    const int b = ROW_BLOCK[h], d = DIMENSION[b], row = ROW_COPY[h] * d + ROW_PART[h] + ROW_COLUMN[h];
+                    store(z[b] + ((n + f) * COPIES_IN[b] * d + row) * pitch + x, out[h]);
+                }
+            }
+        }
+    }
+}
+
+// LANES outputs of one field, back from [block, row, field, P], the bias added.
+static inline void inverse(const T* const* y, Int fields, Int m, Int P, Int o, T bias, V* made) {
+    V in[ORDER];
+    for (int h = 0; h < ORDER; h++)
+        in[h] = load(y[ROW_BLOCK[h]] + ((ROW_COPY[h] * ROW_SPLIT[h] + ROW_PART[h]) * fields + m) * ROW_PITCH[h] * P +
+                     ROW_COLUMN[h] * P + o);
+    channel_inverse(in, made);
+    for (int h = 0; h < ORDER; h++) made[h] += bias;
+}
+
+// `count` outputs from o on, to their place in an image of so many pixels.
+static void write_run(const Problem& p, const T* const* y, Int P, const T* bias, Int o, Int count, T* image, Int place) {
+    const Int fields = p.out_fields, channels = fields * ORDER, pixels = p.out[0] * p.out[1] * p.out[2];
+    const bool tiled = TILES && p.out_channels_last && channels % TILED == 0;
+    const Int together = tiled ? TILED / ORDER : 1;
+    for (Int x = 0; x < count; x += LANES) {
+        const Int n = std::min<Int>(LANES, count - x);
+        for (Int m = 0; m < fields; m += together) {
+            V made[TILED];
+            for (Int f = 0; f < together; f++)
+                inverse(y, fields, m + f, P, o + x, bias ? bias[m + f] : T(0), made + f * ORDER);
+            if (tiled)
+                for (int i = 0; i < TILED; i += LANES)
+                    store_transposed(image + (place + x) * channels + m * ORDER + i, channels, n, made + i);
+            else if (p.out_channels_last)
+                for (Int l = 0; l < n; l++)
+                    for (int h = 0; h < ORDER; h++) image[(place + x + l) * channels + m * ORDER + h] = made[h][l];
+            else
+                for (int h = 0; h < ORDER; h++) store_some(image + (m * ORDER + h) * pixels + place + x, made[h], n);
+        }
+    }
+}
+
+// Write the outputs of a block that are no gap between rows.
+static void write_block(const Problem& p, const Geometry& g, const T* const* y, const T* bias, Int block, T* image) {
+    const Int pitch = g.in.row, start = g.start(block), end = std::min(start + g.P, g.outputs), z = block / g.blocks_of_slice;
     for (Int o = start; o < end; o = (o / pitch + 1) * pitch) {
-        Int y = o / pitch, x = o % pitch;
-        if (x >= p.out[2]) continue;
-        Int count = std::min(end - o, p.out[2] - x), place = (z * p.out[1] + y) * p.out[2] + x;
-        if (p.out_channels_last)
-            from_planes(from + o - start, g.P, channels, count, image + place * channels);
-        else
-            for (Int c = 0; c < channels; c++) std::copy_n(from + c * g.P + o - start, count, image + c * pixels + place);
+        const Int row = o / pitch, x = o % pitch;
+        if (x < p.out[2])
+            write_run(p, y, g.P, bias, o - start, std::min(end - o, p.out[2] - x), image, (z * p.out[1] + row) * p.out[2] + x);
     }
 }
 
 // A thread's buffers for blocks of P outputs and `chunk` input fields at a time.
 struct Work {
     Int P, chunk;
-    T *out, *z_of[BLOCKS], *y_of[BLOCKS];
+    T *z_of[BLOCKS], *y_of[BLOCKS];
 
-    Work(Int P, Int chunk, Int out_fields) : P(P), chunk(chunk), out(scratch.outputs.ask(ORDER * out_fields * P)) {
+    Work(Int P, Int chunk, Int out_fields) : P(P), chunk(chunk) {
         T *a = scratch.patches.ask(TAPS * ORDER * chunk * P), *b = scratch.products.ask(ORDER * out_fields * P);
         for (int i = 0; i < BLOCKS; i++) {
             z_of[i] = a, y_of[i] = b;
@@ -543,22 +595,37 @@ struct Work {
     }
 };
 
-static void convolve_block(const Problem& p, const Geometry& g, const T* planes, const T* weight, const T* bias, Int block,
-                           Work& work, T* image) {
-    for (Int n = 0; n < p.in_fields; n += work.chunk) {
-        Int fields = std::min(work.chunk, p.in_fields - n);
-        patches(g, planes, g.start_in_plane(block), n, fields, work.z_of, work.P);
+// One image of a convolution while its blocks are computed: from its planes, or from the image where that will do.
+struct Job {
+    const Problem& p;
+    const Geometry& g;
+    const T *weight, *bias;
+    Image image;
+    const T* planes;
+    T* to;
+
+    void run(Int block, Work& work) const {
+        for (Int n = 0; n < p.in_fields; n += work.chunk) {
+            const Int fields = std::min(work.chunk, p.in_fields - n);
+            if (planes)
+                patches(g, planes, g.start_in_plane(block), n, fields, work.z_of, work.P);
+            else
+                sample_patches(image, g.start_in_plane(block), work.P, n, fields, work.z_of, work.P);
+            multiply(n, fields, work);
+        }
+        write_block(p, g, work.y_of, bias, block, to);
+    }
+
+    void multiply(Int n, Int fields, Work& work) const {
         for (int b = 0; b < BLOCKS; b++)
             for (int copy = 0; copy < ROWS_OUT[b]; copy++) {
-                Matrix part{weight + n * FLAT + FLAT_START[b] + copy * ROWS_IN[b], p.in_fields * FLAT, FLAT};
-                Int cols = COLUMNS[b] * work.P;
-                product(part, fields, ROWS_IN[b], work.z_of[b], work.y_of[b] + copy * p.out_fields * cols, p.out_fields, cols,
-                        n > 0);
+                const Matrix part{weight + n * FLAT + FLAT_START[b] + copy * ROWS_IN[b], p.in_fields * FLAT, FLAT};
+                const Int cols = COLUMNS[b] * work.P;
+                T* made = work.y_of[b] + copy * p.out_fields * cols;
+                product(part, fields, ROWS_IN[b], work.z_of[b], made, p.out_fields, cols, n > 0);
             }
     }
-    inverse(work.y_of, p.out_fields, work.P, bias, work.out);
-    scatter(p, g, work.out, block, image);
-}
+};
 
 static Int chunk_for(Int fields, Int P, Int cache) {
     Int chunk = cache / (TAPS * ORDER * P * Int(sizeof(T)));
@@ -577,28 +644,34 @@ static void transform_rows(const Image& image, const Planes& planes, Int first, 
 extern "C" void forward(const Problem* problem, const T* x, const T* weight, const T* bias, T* y) {
     const Problem& p = *problem;
     const Geometry g(p, BLOCK);
-    const Int chunk = chunk_for(p.in_fields, g.P, CACHE), rows = p.in[0] * p.in[1], size = g.planes();
+    const bool direct = reads_samples(p);
+    const Int rows = direct ? 0 : p.in[0] * p.in[1], size = direct ? 0 : g.planes();
+    const Int chunk = round_up(chunk_for(p.in_fields, g.P, CACHE), TILED / ORDER);
     const Int image_size = ORDER * p.out_fields * p.out[0] * p.out[1] * p.out[2];
     const bool whole = p.batch >= p.threads && (p.batch % p.threads == 0 || p.batch >= 4 * p.threads);
-    T* shared = whole ? nullptr : zeroed(scratch.planes.ask(size), size);
+    T* shared = whole || direct ? nullptr : zeroed(scratch.planes.ask(size), size);
 #pragma omp parallel num_threads(p.threads)
     {
-        T* planes = whole ? zeroed(scratch.planes.ask(size), size) : shared;
+        T* planes = whole && !direct ? zeroed(scratch.planes.ask(size), size) : shared;
         T* buffer = scratch.rows.ask(p.in_fields * ORDER * round_up(p.in[2], LANES));
         Work work(g.P, chunk, p.out_fields);
+        const auto job = [&](Int b) {
+            return Job{p, g, weight, bias, image_of(x, b, p.in_fields, p.in, p.in_channels_last), planes, y + b * image_size};
+        };
         if (whole) {
 #pragma omp for schedule(dynamic, 1)
             for (Int b = 0; b < p.batch; b++) {
-                transform_rows(image_of(x, b, p.in_fields, p.in, p.in_channels_last), g.in, 0, rows, buffer, planes);
-                for (Int i = 0; i < g.blocks; i++) convolve_block(p, g, planes, weight, bias, i, work, y + b * image_size);
+                const Job one = job(b);
+                transform_rows(one.image, g.in, 0, rows, buffer, planes);
+                for (Int i = 0; i < g.blocks; i++) one.run(i, work);
             }
         } else {
             for (Int b = 0; b < p.batch; b++) {
-                Image image = image_of(x, b, p.in_fields, p.in, p.in_channels_last);
+                const Job one = job(b);
 #pragma omp for schedule(static)
-                for (Int r = 0; r < rows; r++) transform_rows(image, g.in, r, r + 1, buffer, planes);
+                for (Int r = 0; r < rows; r++) transform_rows(one.image, g.in, r, r + 1, buffer, planes);
 #pragma omp for schedule(dynamic, 1)
-                for (Int i = 0; i < g.blocks; i++) convolve_block(p, g, planes, weight, bias, i, work, y + b * image_size);
+                for (Int i = 0; i < g.blocks; i++) one.run(i, work);
             }
         }
         scratch.trim();
@@ -612,7 +685,7 @@ struct Correlation {
     const Problem& p;
     const Geometry& g;
     const Planes& out;
-    const T *planes, *gradients;
+    const T *x, *planes, *gradients;  // the first image of the group, its planes unless samples are read, and gradients
     Int in_size, out_size;
 
     void add(Int start, Int blocks, Int first, Int fields, T* const* z, T* to) const {
@@ -622,7 +695,11 @@ struct Correlation {
             Int image = (start + i) / g.blocks, block = (start + i) % g.blocks;
             left[i] = gradients + image * out_size + block / g.blocks_of_slice * out.slice + g.start(block);
             for (int b = 0; b < BLOCKS; b++) at[b] = z[b] + i * g.P;
-            patches(g, planes + image * in_size, g.start_in_plane(block), first, fields, at, blocks * g.P);
+            if (planes)
+                patches(g, planes + image * in_size, g.start_in_plane(block), first, fields, at, blocks * g.P);
+            else
+                sample_patches(image_of(x, image, p.in_fields, p.in, p.in_channels_last), g.start_in_plane(block), g.P, first,
+                               fields, at, blocks * g.P);
         }
         for (int row = 0; row < ORDER; row++)
             if (ROW_COLUMN[row] == 0) add_row(row, left, blocks, first, fields, z, to);
@@ -650,13 +727,15 @@ extern "C" void weight_gradient(const Problem* problem, const T* x, const T* gra
     const Problem& p = *problem;
     const Geometry g(p, UNIT);
     const Planes out(p.out_fields, p.out, g.in.row, g.blocks_of_slice * g.P);
-    const Int in_size = round_up(g.planes(), LANES), out_size = out.total();
+    const bool direct = reads_samples(p);
+    const Int in_size = direct ? 0 : round_up(g.planes(), LANES), out_size = out.total();
     const Int images = std::max<Int>(1, std::min(p.batch, GROUP / ((in_size + out_size) * Int(sizeof(T)))));
-    const Int in_rows = p.in[0] * p.in[1], out_rows = p.out[0] * p.out[1];
+    const Int in_rows = direct ? 0 : p.in[0] * p.in[1], out_rows = p.out[0] * p.out[1];
     const Int unit = std::max<Int>(1, UNIT / g.P), most = chunk_for(p.in_fields, unit * g.P, CACHE);
-    const Int shares = round_up((p.in_fields + most - 1) / most, p.threads), chunk = (p.in_fields + shares - 1) / shares;
-    T* planes = scratch.planes.ask(images * in_size);
-    T* gradients = scratch.outputs.ask(images * out_size);
+    const Int shares = round_up((p.in_fields + most - 1) / most, p.threads);
+    const Int chunk = round_up((p.in_fields + shares - 1) / shares, direct ? TILED / ORDER : 1);
+    T* planes = direct ? nullptr : scratch.planes.ask(images * in_size);
+    T* gradients = scratch.products.ask(images * out_size);
     std::memset(to, 0, sizeof(T) * p.out_fields * p.in_fields * FLAT);
     if (to_bias) std::memset(to_bias, 0, sizeof(T) * p.out_fields);
 #pragma omp parallel num_threads(p.threads)
@@ -665,15 +744,18 @@ extern "C" void weight_gradient(const Problem* problem, const T* x, const T* gra
                                      ORDER);
         T *z = scratch.patches.ask(TAPS * ORDER * chunk * unit * g.P), *z_of[BLOCKS];
         for (int b = 0; b < BLOCKS; z += COPIES_IN[b] * DIMENSION[b] * chunk * unit * g.P, b++) z_of[b] = z;
-        const Correlation correlation{p, g, out, planes, gradients, in_size, out_size};
 #pragma omp for schedule(static)
-        for (Int i = 0; i < 2 * images; i++)
-            i % 2 ? zeroed(gradients + i / 2 * out_size, out_size) : zeroed(planes + i / 2 * in_size, in_size);
+        for (Int i = 0; i < images; i++) {
+            zeroed(gradients + i * out_size, out_size);
+            if (planes) zeroed(planes + i * in_size, in_size);
+        }
         for (Int first = 0; first < p.batch; first += images) {
             const Int count = std::min(images, p.batch - first);
+            const T* group = x + first * p.in_fields * ORDER * p.in[0] * p.in[1] * p.in[2];
+            const Correlation correlation{p, g, out, group, planes, gradients, in_size, out_size};
 #pragma omp for schedule(static)
             for (Int r = 0; r < count * in_rows; r++)
-                transform_rows(image_of(x, first + r / in_rows, p.in_fields, p.in, p.in_channels_last), g.in, r % in_rows,
+                transform_rows(image_of(group, r / in_rows, p.in_fields, p.in, p.in_channels_last), g.in, r % in_rows,
                                r % in_rows + 1, buffer, planes + r / in_rows * in_size);
 #pragma omp for schedule(static)
             for (Int r = 0; r < count * out_rows; r++)
