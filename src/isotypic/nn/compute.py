@@ -23,7 +23,7 @@ from isotypic.nn.filters import Bank
 from isotypic.nn.window import Window
 from isotypic.ops.action import swaps_axes
 from isotypic.ops.isotypic import compiled
-from isotypic.ops.isotypic.case import Case, known
+from isotypic.ops.isotypic.case import Case
 from isotypic.ops.isotypic.convolution import to_blocks
 from isotypic.ops.resampling import Sizes, widen
 
@@ -111,7 +111,7 @@ def _case(window: Window, group: FiniteGroup, padding: Sizes, widening: Sizes) -
     dilation = tuple(1 if r else d for _, d, r in axes)
     if any(swaps_axes(group, g, kernel) for g in range(group.order)):
         return None
-    return known(Case(group, kernel, window.stride, padding, dilation))
+    return Case(group, kernel, window.stride, padding, dilation)
 
 
 def _pays(seen: int, made: int, x: Tensor, case: Case) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -15,6 +14,8 @@ from isotypic.groups.finite import FiniteGroup, Floats
 from isotypic.groups.patches import PatchBasis
 from isotypic.ops.expansion import moved_positions
 from isotypic.ops.resampling import Sizes
+
+_ZERO = 1e-9
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,6 @@ class Case:
     dilation: Sizes
 
     @cached_property
-    def key(self) -> str:
-        """A short name that no other case has: what an operator is told."""
-        words = [self.kernel, self.stride, self.padding, self.dilation]
-        digest = hashlib.sha256(self.group.matrices.tobytes()).hexdigest()[:8]
-        return "/".join([f"{self.group.name}-{digest}", *("x".join(map(str, word)) for word in words)])
-
-    @property
     def basis(self) -> PatchBasis:
         """The isotypic basis of its patches."""
         return patch_basis(self.group, self.kernel)
@@ -50,10 +44,10 @@ class Case:
     def table(self, name: str, like: Tensor) -> Tensor:
         """Return a table of the group and the kernel with the dtype and device of a tensor, made once.
 
-        ``blocks`` ``[|G| K, R]`` leads from the weight of a pair of fields to its R block entries; ``adjoint``
-        ``[R, R]`` from the blocks of a convolution to those of the one that carries gradients back.
+        ``blocks`` ``[|G| K, R]`` leads from the weight of a pair of fields to its R block entries; ``places`` and
+        ``factors`` ``[terms, R]`` say of which entries, times what, the adjoint blocks are the sum.
         """
-        return _table(self.group, self.kernel, name, like.dtype, like.device)
+        return _tables(self.group, self.kernel, like.dtype, like.device)[name]
 
     def output_size(self, size: Sequence[int]) -> Sizes:
         """Return the output's size along each axis of space."""
@@ -69,20 +63,7 @@ class Case:
     def adjoint(self) -> Case:
         """The case that carries a gradient, spread over the stride, from the output back to the input."""
         sides = tuple(d * (k - 1) - p for k, p, d in zip(self.kernel, self.padding, self.dilation, strict=True))
-        return known(replace(self, stride=(1,) * len(self.kernel), padding=sides))
-
-
-_CASES: dict[str, Case] = {}
-
-
-def known(case: Case) -> Case:
-    """Return a case that :func:`case_of` finds by its key."""
-    return _CASES.setdefault(case.key, case)
-
-
-def case_of(key: str) -> Case:
-    """Return the case with a key."""
-    return _CASES[key]
+        return replace(self, stride=(1,) * len(self.kernel), padding=sides)
 
 
 @cache
@@ -92,11 +73,18 @@ def patch_basis(group: FiniteGroup, kernel: Sizes) -> PatchBasis:
 
 
 @cache
-def _table(group: FiniteGroup, kernel: Sizes, name: str, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _tables(group: FiniteGroup, kernel: Sizes, dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:
     basis = patch_basis(group, kernel)
-    made = basis.weight_to_blocks if name == "blocks" else _adjoint(basis)
+    adjoint = _adjoint(basis)
+    order = np.argsort(-np.abs(adjoint), axis=1, kind="stable")
+    places = order[:, : int((np.abs(adjoint) > _ZERO).sum(axis=1).max())]
+    factors = np.take_along_axis(adjoint, places, axis=1)
     with torch.inference_mode(False):
-        return torch.as_tensor(np.ascontiguousarray(made.T), dtype=dtype, device=device)
+        return {
+            "blocks": torch.as_tensor(np.ascontiguousarray(basis.weight_to_blocks.T), dtype=dtype, device=device),
+            "places": torch.as_tensor(np.ascontiguousarray(places.T), device=device),
+            "factors": torch.as_tensor(np.ascontiguousarray(factors.T), dtype=dtype, device=device),
+        }
 
 
 def _adjoint(basis: PatchBasis) -> Floats:

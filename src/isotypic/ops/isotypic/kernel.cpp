@@ -13,8 +13,9 @@
 #include <new>
 #include <numeric>
 
-#include <omp.h>
+#if defined(__linux__)
 #include <sys/mman.h>
+#endif
 #if defined(__AVX__)
 #include <immintrin.h>
 #endif
@@ -87,16 +88,19 @@ static Int round_up(Int n, Int m) { return (n + m - 1) / m * m; }
 // Rows whose pitch is an odd number of vectors do not fall on each other in the cache.
 static Int odd_vectors(Int n) { return (round_up(n, LANES) / LANES | 1) * LANES; }
 
-// Uninitialised memory of a thread, aligned for vectors. What is small is kept for the next call: the kernel would have
-// to hand out zeroed pages again.
+// Uninitialised memory of a thread, aligned for vectors. What is small is kept for the next call: the system would have to
+// hand out zeroed pages again. What is large lies on large pages where there are any: planes are written across.
 class Buffer {
   public:
     T* ask(Int n) {
         if (n > size) {
             release();
-            memory = static_cast<T*>(::operator new(round_up(sizeof(T) * (n + LANES), PAGE), std::align_val_t(PAGE)));
-            madvise(memory, round_up(sizeof(T) * (n + LANES), PAGE), MADV_HUGEPAGE);
             size = n;
+            const Int bytes = round_up(sizeof(T) * (n + LANES), align());
+            memory = static_cast<T*>(::operator new(bytes, std::align_val_t(align())));
+#ifdef MADV_HUGEPAGE
+            if (align() == PAGE) madvise(memory, bytes, MADV_HUGEPAGE);
+#endif
         }
         return memory;
     }
@@ -106,11 +110,12 @@ class Buffer {
     ~Buffer() { release(); }
 
   private:
-    static constexpr Int KEPT = 8 << 20, PAGE = 2 << 20;
+    static constexpr Int KEPT = 1 << 20, PAGE = 2 << 20;
     T* memory = nullptr;
     Int size = 0;
+    Int align() const { return size * Int(sizeof(T)) < PAGE ? 64 : PAGE; }
     void release() {
-        if (memory) ::operator delete(memory, std::align_val_t(PAGE));
+        if (memory) ::operator delete(memory, std::align_val_t(align()));
         memory = nullptr, size = 0;
     }
 };
@@ -213,15 +218,17 @@ static void to_planes(const T* from, Int channels, Int pixels, T* to, Int pitch)
 struct Planes {
     Int fields, size[3], padding[3], stride[3], length[3], row, slice, phase, plane;
 
-    Planes(Int fields, const Int* size_, const Int* padding_, const Int* stride_) : fields(fields) {
-        Int phases = 1;
+    // Without a stride the zeros behind a row are those before the next, unless outputs need more room than that.
+    explicit Planes(const Problem& p) : fields(p.in_fields) {
+        Int phases = 1, behind[3];
         for (int a = 0; a < 3; a++) {
-            size[a] = size_[a], padding[a] = padding_[a], stride[a] = stride_[a];
-            length[a] = (size[a] + 2 * padding[a] + stride[a] - 1) / stride[a];
+            size[a] = p.in[a], padding[a] = p.padding[a], stride[a] = p.stride[a];
+            behind[a] = stride[a] == 1 && p.out[a] <= size[a] + padding[a] ? padding[a] : 0;
+            length[a] = (size[a] + 2 * padding[a] + stride[a] - 1) / stride[a] - behind[a];
             phases *= stride[a];
         }
         row = length[2], slice = row * length[1], phase = slice * length[0];
-        plane = odd_vectors(phases * phase);
+        plane = odd_vectors(phases * phase + behind[0] * slice + behind[1] * row + behind[2]);
     }
 
     // Planes of a signal on the pitch of others, with room for whole blocks behind every slice.
@@ -473,7 +480,7 @@ struct Geometry {
     Planes in;
     Int taps[TAPS], outputs, P, blocks_of_slice, blocks;
 
-    Geometry(const Problem& p, Int wanted) : in(p.in_fields, p.in, p.padding, p.stride) {
+    Geometry(const Problem& p, Int wanted) : in(p) {
         Int k = 0;
         for (Int z = 0; z < p.kernel[0]; z++)
             for (Int y = 0; y < p.kernel[1]; y++)
