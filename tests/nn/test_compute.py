@@ -47,8 +47,11 @@ def test_auto_takes_the_isotypic_way_where_it_takes_less(calls):
 
 
 def test_told_is_done(calls):
-    GroupConv2d(1, 1, 3, "p4", compute="isotypic")(signal(1, 4, 3, 3, dtype=torch.float32))
+    layer = GroupConv2d(1, 1, 3, "p4", compute="isotypic")
+    layer(signal(1, 4, 3, 3, dtype=torch.float32))
     assert len(calls) == 1
+    with pytest.raises(RequestError, match=r"expected a signal of the weight's dtype torch.float32, received"):
+        layer(signal(1, 4, 3, 3))
 
 
 @pytest.mark.parametrize(

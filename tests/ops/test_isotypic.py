@@ -1,6 +1,7 @@
 """The isotypic convolution against the dense one: values, gradients, strides, sizes, by either engine."""
 
 import logging
+import platform
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from torch.nn import functional
 
 from isotypic.groups import named
 from isotypic.nn import GroupConv2d, GroupConv3d
-from isotypic.ops.isotypic import compiled
+from isotypic.ops.isotypic import compiled, stock
 from isotypic.ops.isotypic.case import Case, patch_basis
 from isotypic.ops.isotypic.convolution import isotypic_convolution, to_blocks
 from isotypic.ops.isotypic.program import program
@@ -151,6 +152,27 @@ def test_without_a_compiler_torch_serves_and_it_is_said_once(monkeypatch, caplog
         "isotypic: found no C++ compiler (g++, or what CXX names); "
         "group convolutions run by torch's own functions, which is slower"
     ]
+
+
+@needs_compiler
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names instruction sets of x86-64")
+@pytest.mark.parametrize("machine", ["haswell", "x86-64"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_smaller_vectors_give_the_same(machine, dtype, monkeypatch):
+    """AVX2 and SSE, whatever the machine that runs this has beyond them."""
+    flags = [f"-march={machine}" if flag == "-march=native" else flag for flag in compiled.FLAGS]
+    monkeypatch.setattr(compiled, "FLAGS", tuple(flags))
+    compiled._library.cache_clear()
+    for name, fields in (("D4", 2), ("C4", 3)):
+        case = made(name, (3, 3), 1, 1, 1)
+        layer, x = layer_for(case, fields, 4, dtype), signal(2, fields * case.group.order, 9, 13, dtype=dtype)
+        for form in (torch.contiguous_format, torch.channels_last):
+            y = isotypic_convolution(x.to(memory_format=form), to_blocks(layer.weight, case), layer.bias, case)
+            assert difference(y, layer(x)) < AGREES[dtype]
+            entries, _ = compiled.correlate(x.to(memory_format=form), y.detach(), case)
+            wanted, _ = stock.correlate(x, y.detach(), case)
+            assert difference(entries, wanted) < AGREES[dtype]
+    compiled._library.cache_clear()
 
 
 @needs_compiler

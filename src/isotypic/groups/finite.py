@@ -44,11 +44,17 @@ class FiniteGroup:
 
     def __eq__(self, other: object) -> bool:
         """Two groups are equal when they have the same name and the same matrices in the same order."""
+        if self is other:
+            return True
         if not isinstance(other, FiniteGroup):
             return NotImplemented
         return self.name == other.name and np.array_equal(self.matrices, other.matrices)
 
     def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
         return hash((self.name, self.matrices.shape, self.matrices.tobytes()))
 
     def __repr__(self) -> str:

@@ -80,11 +80,11 @@ def dense(model: nn.Module) -> None:
 def isotypic_case(layer: Convolution, x: Tensor, padding: Sizes, widening: Sizes) -> Case | None:
     """Return what a layer computes in the isotypic basis, as it was told or because it takes less, or None.
 
-    The dense way is taken where a graph of ordinary operators is wanted (``torch.export``, ``torch.compile``), and
-    where the group does not map the widened kernel to itself; by ``auto`` also under autocast, and on other devices
-    than the CPU.
+    The dense way is taken where a graph of ordinary operators is wanted (``torch.export``, ``torch.compile``), under
+    autocast, and where the group does not map the widened kernel to itself; by ``auto`` also on other devices than the
+    CPU.
     """
-    if layer.compute is Compute.DENSE or torch.compiler.is_compiling():
+    if layer.compute is Compute.DENSE or torch.compiler.is_compiling() or torch.is_autocast_enabled(x.device.type):
         return None
     told = layer.compute is Compute.ISOTYPIC
     if not told and not _can(layer, x):
@@ -97,7 +97,7 @@ def _can(layer: Convolution, x: Tensor) -> bool:
     regular = layer.in_type.representation.dimension == layer.in_type.group.order > 1
     if not regular or layer.window.groups > 1 or x.device.type != "cpu":
         return False
-    return x.dtype == layer.weight.dtype and x.dtype in compiled.DTYPES and not torch.is_autocast_enabled("cpu")
+    return x.dtype == layer.weight.dtype and x.dtype in compiled.DTYPES
 
 
 @cache

@@ -18,9 +18,9 @@ from isotypic.ops.resampling import Sizes
 _ZERO = 1e-9
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
-    """A convolution of regular fields with zero padding.
+    """A convolution of regular fields with zero padding; compared by identity, so that it is a quick key.
 
     Attributes:
         group: the group of the grid.

@@ -43,8 +43,7 @@ DTYPES = {torch.float32: (), torch.float64: ("-DISOTYPIC_DOUBLE",)}
 
 def serves(x: Tensor, case: Case) -> bool:
     """Whether there is a compiled kernel for a signal."""
-    fits = x.device.type == "cpu" and x.dtype in DTYPES and min(case.padding) >= 0
-    return fits and available(case.group, case.kernel, x.dtype)
+    return x.device.type == "cpu" and x.dtype in DTYPES and _kernel(case, x.dtype) is not None
 
 
 def available(group: FiniteGroup, kernel: Sizes, dtype: torch.dtype) -> bool:
@@ -57,11 +56,10 @@ def convolve(x: Tensor, blocks: Tensor, bias: Tensor | None, case: Case) -> Tens
     x, last = _dense(x)
     made, size = len(blocks), case.output_size(x.shape[2:])
     y = _empty(x, (len(x), made * case.group.order, *size), last)
-    blocks = blocks.contiguous()
-    bias = None if bias is None else bias.contiguous()
+    blocks, bias = blocks.contiguous(), None if bias is None else bias.contiguous()
     problem = _problem(case, tuple(x.shape), made, (last, last), torch.get_num_threads())
-    library: Any = _library(case.group, case.kernel, x.dtype)
-    library.forward(problem, x.data_ptr(), blocks.data_ptr(), 0 if bias is None else bias.data_ptr(), y.data_ptr())
+    pointers = (0 if t is None else t.data_ptr() for t in (x, blocks, bias, y))
+    _kernel(case, x.dtype).forward(problem, *pointers)
     return y
 
 
@@ -72,9 +70,8 @@ def correlate(x: Tensor, gradient: Tensor, case: Case) -> tuple[Tensor, Tensor]:
     made = gradient.shape[1] // order
     to_blocks, to_bias = x.new_empty(made, x.shape[1] // order, entries), x.new_empty(made)
     problem = _problem(case, tuple(x.shape), made, (x_last, last), torch.get_num_threads())
-    library: Any = _library(case.group, case.kernel, x.dtype)
     pointers = (t.data_ptr() for t in (x, gradient, to_blocks, to_bias))
-    library.weight_gradient(problem, *pointers)
+    _kernel(case, x.dtype).weight_gradient(problem, *pointers)
     return to_blocks, to_bias
 
 
@@ -93,6 +90,13 @@ def _empty(x: Tensor, shape: tuple[int, ...], last: bool) -> Tensor:
         return x.new_empty(shape)
     form = torch.channels_last if x.dim() == 4 else torch.channels_last_3d
     return torch.empty(shape, dtype=x.dtype, memory_format=form)
+
+
+@cache
+def _kernel(case: Case, dtype: torch.dtype) -> Any:
+    """Return the kernel for a case, or None."""
+    can = min(case.padding) >= 0 and available(case.group, case.kernel, dtype)
+    return _library(case.group, case.kernel, dtype) if can else None
 
 
 @lru_cache(maxsize=1024)

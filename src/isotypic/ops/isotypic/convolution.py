@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from isotypic.errors import RequestError
 from isotypic.ops.isotypic import compiled, stock
 from isotypic.ops.isotypic.case import Case
 
@@ -37,7 +38,14 @@ def isotypic_convolution(x: Tensor, blocks: Tensor, bias: Tensor | None, case: C
 
     Returns:
         ``[B, M |G|, *space]``, in the memory format of x.
+
+    Raises:
+        RequestError: signal and blocks of two dtypes.
     """
+    if x.dtype != blocks.dtype:
+        raise RequestError(f"expected a signal of the weight's dtype {blocks.dtype}, received {x.dtype}")
+    if not torch.is_grad_enabled():
+        return _engine(x, case).convolve(x, blocks, bias, case)
     return _Convolve.apply(x, blocks, bias, case)
 
 
