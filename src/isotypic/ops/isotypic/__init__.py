@@ -1,6 +1,5 @@
 """The group convolution in the isotypic basis: block-diagonal, so with a fraction of the multiplications.
 
-``case`` says what is computed, ``convolution`` computes it as torch operators with gradients, ``compiled`` by a C++
-kernel (``kernel.cpp``, with the header that ``source`` writes from the group's tables), ``stock`` by torch's own
-functions.
+``case`` says what is computed, ``convolution`` computes it with gradients: ``compiled`` by a C++ kernel (the folder
+``kernel``, with the header that ``source`` writes from the group's tables), ``stock`` by torch's own functions.
 """

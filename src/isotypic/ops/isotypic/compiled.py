@@ -131,12 +131,11 @@ def _library(group: FiniteGroup, kernel: Sizes, dtype: torch.dtype) -> Any:
     compiler = _compiler()
     if compiler is None:
         return None
-    source = resources.files("isotypic.ops.isotypic").joinpath("kernel.cpp").read_text(encoding="utf-8")
-    included = header(patch_basis(group, kernel))
-    flags = (*FLAGS, *DTYPES[dtype])
-    digest = hashlib.sha256("\0".join([source, included, *flags, compiler, _machine()]).encode()).hexdigest()[:24]
+    files = {**_sources(), "group.h": header(patch_basis(group, kernel))}
+    command = [compiler, *FLAGS, *DTYPES[dtype]]
+    digest = hashlib.sha256("\0".join([*files.values(), *command, _machine()]).encode()).hexdigest()[:24]
     path = _cache() / f"isotypic-{group.name}-{digest}.so"
-    if not path.exists() and not _build(compiler, flags, source, included, path):
+    if not path.exists() and not _build(command, files, path):
         return None
     library = ctypes.CDLL(str(path))
     library.forward.argtypes = library.weight_gradient.argtypes = [ctypes.c_void_p] * 5
@@ -144,17 +143,24 @@ def _library(group: FiniteGroup, kernel: Sizes, dtype: torch.dtype) -> Any:
     return library
 
 
-def _build(compiler: str, flags: tuple[str, ...], source: str, included: str, path: Path) -> bool:
+@cache
+def _sources() -> dict[str, str]:
+    """Return the text of the kernel, file by file."""
+    folder = resources.files("isotypic.ops.isotypic").joinpath("kernel")
+    return {file.name: file.read_text(encoding="utf-8") for file in sorted(folder.iterdir(), key=lambda f: f.name)}
+
+
+def _build(command: list[str], files: dict[str, str], path: Path) -> bool:
     """Compile into the cache, beside and renamed: several processes may do so at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        (Path(folder) / "kernel.cpp").write_text(source, encoding="utf-8")
-        (Path(folder) / "group.h").write_text(included, encoding="utf-8")
+        for name, text in files.items():
+            (Path(folder) / name).write_text(text, encoding="utf-8")
         made = Path(folder) / "kernel.so"
-        command = [compiler, *flags, str(Path(folder) / "kernel.cpp"), "-o", str(made)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        whole = [*command, str(Path(folder) / "convolution.cpp"), "-o", str(made)]
+        done = subprocess.run(whole, capture_output=True, text=True, check=False)
         if done.returncode:
-            _say_once(f"{compiler} did not build the kernel: {done.stderr.strip().splitlines()[0]}")
+            _say_once(f"{command[0]} did not build the kernel: {done.stderr.strip().splitlines()[0]}")
             return False
         made.replace(path)
     return True

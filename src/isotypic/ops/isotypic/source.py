@@ -12,7 +12,7 @@ from isotypic.ops.isotypic.program import Output, Program, program
 
 
 def header(basis: PatchBasis) -> str:
-    """Return what ``kernel.cpp`` includes as ``group.h``."""
+    """Return what the kernel includes as ``group.h``."""
     inverse = program(basis.channel.T)
     parts = [
         *_constants(basis),
