@@ -35,7 +35,7 @@ def test_auto_takes_the_isotypic_way_where_it_takes_less(calls):
     layer = wide()
     layer(signal(2, 128, 14, 14, dtype=torch.float32))
     assert len(calls) == 1
-    layer(signal(1, 128, 1, 1, dtype=torch.float32))
+    GroupConv2d(1, 1, 1, "p4m")(signal(16, 8, 56, 56, dtype=torch.float32))
     assert len(calls) == 1
     with torch.autocast("cpu", torch.bfloat16):
         layer(signal(2, 128, 14, 14, dtype=torch.float32))

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from isotypic.convert.fold import fold
+from isotypic.convert.fold import fold, in_words
 from isotypic.errors import RequestError
 from isotypic.files import write_atomically
 
@@ -70,7 +70,7 @@ class Exported:
     @property
     def served(self) -> str:
         """The sizes that it takes, such as ``"33 x 41"`` or ``"33 + 4 k x 41 + 4 k"``."""
-        return _in_words(self.size, self.step)
+        return in_words(self.size, self.step)
 
 
 def export(
@@ -163,7 +163,7 @@ def _program(
     model: nn.Module, input_shape: Sequence[int], free_size: bool
 ) -> tuple[ExportedProgram, tuple[int, ...], tuple[int, ...]]:
     """Return the folded network as a program with a free batch, its size, and the step between sizes that it takes."""
-    folded = _folded(model, input_shape)
+    folded = fold(model, input_shape)
     served: Any = folded.served
     size = tuple(served["size"])
     step = tuple(served["step"]) if free_size else (0,) * len(size)
@@ -175,17 +175,6 @@ def _program(
             return torch.export.export(folded, (example,), dynamic_shapes=(_free_axes(size, step),)), size, step
     except RuntimeError as error:
         raise _not_taken("torch.export", error, free_size) from error
-
-
-def _folded(model: nn.Module, input_shape: Sequence[int]) -> fx.GraphModule:
-    try:
-        folded = fold(model, input_shape)
-    except RuntimeError as error:
-        reason = _first_line(error)
-        raise RequestError(f"the network does not take an input of shape {list(input_shape)}: {reason}") from error
-    for constant in folded.buffers():  # one that is repeated by stride 0 cannot be saved as it is
-        constant.data = constant.detach().clone(memory_format=torch.contiguous_format)
-    return folded
 
 
 def _free_axes(size: Sequence[int], step: Sequence[int]) -> dict[int, Any]:
@@ -306,7 +295,7 @@ def _refuse_other_sizes(model: Any, size: Sequence[int], step: Sequence[int]) ->
     shape = node("Shape", image)
     beyond = node("Sub", shape, constant(0, 0, *size))
     rest = node("Mod", beyond, constant(1, 1, *(s or 1 for s in step)))
-    words = f"only images of {_in_words(size, step)} are served"
+    words = f"only images of {in_words(size, step)} are served"
     passed = node("Reshape", image, node("Add", shape, rest), name=words)
     passed.shape, passed.type = image.shape, image.type
     for user, place in users:
@@ -342,10 +331,6 @@ def _first_line(error: Exception) -> str:
 
 def _advice(free_size: bool) -> str:
     return "; without free_size it can be written for one size" if free_size else ""
-
-
-def _in_words(size: Sequence[int], step: Sequence[int]) -> str:
-    return " x ".join(f"{n} + {s} k" if s else str(n) for n, s in zip(size, step, strict=True))
 
 
 @contextmanager

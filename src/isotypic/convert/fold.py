@@ -5,15 +5,17 @@ the channels of a field share is repeated, and parity-adaptive windows are the f
 What is left is a graph of torch modules and functions that needs nothing of this library.
 
 It serves the sizes at which every stride meets the same remainder: those that differ from the given one by a multiple
-of the product of the strides. Where the network interpolates to a size of its own, only the given size is served.
-Others are refused at the call.
+of the distance between samples at the coarsest step. Where the network interpolates to a size of its own, only the
+given size is served. Others are refused at the call.
 """
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from copy import deepcopy
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -49,14 +51,26 @@ def fold(model: nn.Module, input_shape: Sequence[int]) -> fx.GraphModule:
     copy = deepcopy(model).cpu().eval()
     dense(copy)
     dtype = next(copy.parameters()).dtype
-    traced = trace(copy, torch.randn(max(2, size[0]), *size[1:], dtype=dtype), leaf=is_torch_layer)
+    traced = _traced(copy, size, dtype)
     step = _step(traced, len(size) - 2)
     _as_layers(traced)
     _guard(traced.graph, size[2:], step)
     folded = fx.GraphModule(copy, traced.graph).eval()
+    for constant in folded.buffers():  # one that is repeated by stride 0 could not be saved as it is
+        constant.data = constant.detach().clone(memory_format=torch.contiguous_format)
     folded.served = {"size": size[2:], "step": step}  # type: ignore[assignment]
     _refuse_fixed_batch(folded, size, dtype)
     return folded
+
+
+def _traced(model: nn.Module, size: tuple[int, ...], dtype: torch.dtype) -> Traced:
+    try:
+        return trace(model, torch.randn(max(2, size[0]), *size[1:], dtype=dtype), leaf=is_torch_layer)
+    except RequestError:
+        raise
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise RequestError(f"the network does not take an input of shape {list(size)}: {reason}") from error
 
 
 def _as_layers(traced: Traced) -> None:
@@ -110,39 +124,51 @@ def _layer(traced: Traced, name: str, given: dict[str, Any], weight: Tensor) -> 
 
 
 def _step(traced: Traced, axes: int) -> tuple[int, ...]:
-    """Return the step between served sizes: the product of the strides, 0 where a size is written into the graph."""
-    product = (1,) * axes
+    """Return the step between served sizes, 0 where a size is written into the graph.
+
+    Sizes that differ by it meet the same remainder at every stride: it is a multiple of the distance between samples,
+    in pixels of the image, behind every step of the network.
+    """
+    apart: dict[fx.Node, tuple[Fraction, ...]] = {}
     for node in traced.graph.nodes:
         if getattr(node.target, "__name__", "") == "interpolate":
             return (0,) * axes
-        stride = _stride(traced, node)
-        steps = (stride,) * axes if isinstance(stride, int) else tuple(stride)
-        product = tuple(p * s for p, s in zip(product, steps * axes if len(steps) == 1 else steps, strict=True))
-    return product
+        before = [apart[n] for n in node.all_input_nodes] or [(Fraction(1),) * axes]
+        coarsest = tuple(map(max, zip(*before, strict=True)))
+        apart[node] = tuple(n * s for n, s in zip(coarsest, _strides(traced, node, axes), strict=True))
+    return tuple(math.lcm(*(n.numerator for n in along)) for along in zip(*apart.values(), strict=True))
 
 
-def _stride(traced: Traced, node: fx.Node) -> int | Sequence[int]:
-    """Return how far apart the outputs of a step lie, 1 for one that is not strided."""
+def _strides(traced: Traced, node: fx.Node, axes: int) -> tuple[Fraction, ...]:
+    """Return by how much the outputs of a step lie farther apart than its inputs; below one where it is transposed."""
+    stride, transposed = _stride(traced, node)
+    steps = (stride,) * axes if isinstance(stride, int) else tuple(stride)
+    spread = steps * axes if len(steps) == 1 else steps
+    return tuple(Fraction(1, s) if transposed else Fraction(s) for s in spread)
+
+
+def _stride(traced: Traced, node: fx.Node) -> tuple[int | Sequence[int], bool]:
+    """Return the stride of a step, 1 for one without, and whether it is transposed."""
     name = getattr(node.target, "__name__", "")
     if node.op == "call_module":
         module: Any = traced.module(node)
         transposed = isinstance(module, (nn.ConvTranspose2d, nn.ConvTranspose3d))
-        return 1 if transposed else getattr(module, "stride", 1) or module.kernel_size
-    if name in ("conv2d", "conv3d"):
-        return _given(name, node)["stride"]
+        return getattr(module, "stride", 1) or module.kernel_size, transposed
+    if name in _LAYERS:
+        return _given(name, node)["stride"], "transpose" in name
     if name in _POOLS:
         given: dict[str, Any] = {
             **dict(zip(("input", "kernel_size", "stride"), node.args, strict=False)),
             **node.kwargs,
         }
-        return given.get("stride") or given["kernel_size"]
-    return 1
+        return given.get("stride") or given["kernel_size"], False
+    return 1, False
 
 
 def _guard(graph: fx.Graph, size: tuple[int, ...], step: tuple[int, ...]) -> None:
     """Write a check of the input's size at the head of the graph."""
     image = next(node for node in graph.nodes if node.op == "placeholder")
-    message = f"this network was folded for images of {_words(size, step)}: fold it again for another size"
+    message = f"this network was folded for images of {in_words(size, step)}: fold it again for another size"
     with graph.inserting_before(image.next):
         whole = graph.call_function(getattr, (image, "shape"))
         for axis, (n, s) in enumerate(zip(size, step, strict=True), start=2):
@@ -154,7 +180,7 @@ def _guard(graph: fx.Graph, size: tuple[int, ...], step: tuple[int, ...]) -> Non
             graph.call_function(torch._assert, (fits, message))
 
 
-def _words(size: tuple[int, ...], step: tuple[int, ...]) -> str:
+def in_words(size: Sequence[int], step: Sequence[int]) -> str:
     """Say which sizes are served, such as ``"33 + 4 k x 41 + 4 k"``."""
     return " x ".join(f"{n} + {s} k" if s else str(n) for n, s in zip(size, step, strict=True))
 
