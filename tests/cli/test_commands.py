@@ -81,16 +81,6 @@ def test_study_on_ones_own_folder(isotypic, photos, tmp_path):
     assert len(pd.read_csv(tmp_path / "study" / "table.csv")) == 8
 
 
-def test_bench_prints_a_table_and_writes_json(isotypic, tmp_path):
-    out = tmp_path / "layers.json"
-    words = ("--channels", 8, "--batch", 1, "--size", 7, "--group", "C4", "--seconds", 0.0)
-    answer = isotypic("bench", *words, "--out", out)
-    assert answer.returncode == 0, answer.stderr
-    rows = pd.read_json(out)
-    assert set(rows["mode"]) == {"forward", "step"}
-    assert (rows["error"] < 1e-4).all()
-
-
 def test_bad_requests_exit_with_2_in_one_line_and_leave_nothing(isotypic, photos, tmp_path):
     for words, text in _bad_requests(photos, tmp_path):
         out = tmp_path / "out"

@@ -1,148 +1,213 @@
-"""A group convolution against the plain one with the same total channels: forward and training step.
+"""A group convolution against the plain one: the grid, and what is measured of a case.
 
-Both layers are channels_last, of the same dtype, and run in turns in one process. ``forward`` is inference (the
-expanded filters are kept while the weight stands still); ``step`` is forward and backward with a new weight each
-time, as in training. The error is that of the layer against itself in float64, relative to the output's variation.
+The plain layer is ``torch.nn.Conv2d`` or ``Conv3d``, channels_last and of the same dtype, with the same total channels;
+or, where parameters are matched, the group layer has ``channels / sqrt|G|`` fields against so many plain channels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+import math
+import os
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from isotypic.bench.timing import interleave, ratio
-from isotypic.groups.catalogue import named
+from isotypic.bench.candidates import Candidate, layer_candidate, rounding_error, ways
+from isotypic.bench.setting import Mode, Setting, channels_last, choice, grid_group, signal
+from isotypic.errors import RequestError
+from isotypic.groups.finite import FiniteGroup
+from isotypic.models.matching import Match, matched_fields
+from isotypic.nn.compute import Compute
 from isotypic.nn.plane import GroupConv2d
+from isotypic.nn.volume import GroupConv3d
 
+PLAIN = {2: nn.Conv2d, 3: nn.Conv3d}
+OURS = {2: GroupConv2d, 3: GroupConv3d}
 
-@dataclass(frozen=True)
-class LayerCase:
-    """One cell of the table.
+Asked = Mapping[str, tuple[Any, ...]]
 
-    Attributes:
-        group: name of the plane group.
-        channels: total channels in and out.
-        size: image height and width in pixels.
-        batch: images at once.
-        kernel: taps along each axis.
-        mode: ``"forward"`` or ``"step"``.
-    """
-
-    group: str
-    channels: int
-    size: int
-    batch: int
-    kernel: int
-    mode: str
-
-
-@dataclass(frozen=True)
-class LayerResult:
-    """What was measured for one case.
-
-    Attributes:
-        case: the case.
-        ratio: median over rounds of group time / plain time; below 1 is faster than the plain layer.
-        group_ms: median milliseconds of the group layer.
-        plain_ms: median milliseconds of the plain layer.
-        spread: half the interquartile range of the group layer's time over its median.
-        error: largest difference from the float64 layer over the output's standard deviation.
-    """
-
-    case: LayerCase
-    ratio: float
-    group_ms: float
-    plain_ms: float
-    spread: float
-    error: float
-
-    def row(self) -> dict[str, object]:
-        """Return case and figures as one flat row."""
-        return {**asdict(self.case), **{k: v for k, v in asdict(self).items() if k != "case"}}
-
-
-GRID = {
-    "group": ("C4", "D4"),
-    "kernel": (3,),
-    "mode": ("forward", "step"),
-    "batch": (1, 16),
-    "channels": (8, 32, 64, 128, 256, 512),
-    "size": (7, 14, 28, 56, 128),
+GRIDS: dict[int, dict[str, tuple[Any, ...]]] = {
+    2: {
+        "group": ("C4", "D4"),
+        "mode": ("forward", "step"),
+        "kernel": (1, 3, 5),
+        "batch": (1, 16),
+        "channels": (8, 32, 64, 128, 256, 512),
+        "size": (7, 14, 28, 56, 128),
+    },
+    3: {
+        "group": ("O", "D4h", "Oh"),
+        "mode": ("forward", "step"),
+        "kernel": (1, 3),
+        "batch": (1, 2),
+        "channels": (48, 96, 192, 240),
+        "size": (6, 12, 24),
+    },
 }
-"""The fixed grid of plane layers."""
+"""The fixed grids of plane and volume layers."""
 
 LARGEST_MACS = 1.5e10
 """Cases with more multiplications a forward pass are left out: they say what the smaller ones say, for minutes."""
 
 
-def cases(grid: dict[str, tuple] = GRID) -> Iterator[LayerCase]:
-    """Yield the cases of a grid that are not too large to time."""
-    for values in product(*grid.values()):
-        case = LayerCase(**dict(zip(grid.keys(), values, strict=True)))
-        macs = case.batch * case.size**2 * case.channels**2 * case.kernel**2
-        if macs <= LARGEST_MACS:
-            yield case
+@dataclass(frozen=True)
+class LayerCase:
+    """One cell of the grid.
+
+    Attributes:
+        dim: axes of space, 2 or 3.
+        group: name of the group.
+        kernel: taps along each axis.
+        channels: total channels in and out of the plain layer.
+        size: samples along each axis.
+        batch: images or volumes at once.
+        mode: ``"forward"`` or ``"step"``.
+    """
+
+    dim: int
+    group: str
+    kernel: int
+    channels: int
+    size: int
+    batch: int
+    mode: str
+
+    def __str__(self) -> str:
+        unit = {2: "px", 3: "voxels"}[self.dim]
+        place = f"kernel {self.kernel}, {self.channels} channels, {self.size} {unit}, batch {self.batch}"
+        return f"{self.group} {self.mode}, {place}"
+
+    @property
+    def finite_group(self) -> FiniteGroup:
+        """The group."""
+        return grid_group(self.group, self.dim)
+
+    @property
+    def small(self) -> LayerCase:
+        """A case that needs the same code and next to no memory."""
+        return replace(self, channels=self.finite_group.order, size=min(self.size, 7), batch=1)
+
+    def fields(self, match: str) -> int:
+        """Return how many regular fields stand for the plain channels.
+
+        Raises:
+            RequestError: the same channels are asked for, and are no multiple of the group's order.
+        """
+        group = self.finite_group
+        if match == Match.CHANNELS and self.channels % group.order:
+            raise RequestError(
+                f"expected channels in multiples of {group.order}, the order of {group.name}, received {self.channels}"
+            )
+        return matched_fields(self.channels, group, Match(match))
 
 
-def measure(case: LayerCase, budget: float = 1.0) -> LayerResult:
-    """Time one case, and its error against float64.
+def select(asked: Asked, dim: int | None, setting: Setting) -> tuple[list[LayerCase], int]:
+    """Return the cases of a grid that are not too large, and how many were left out.
 
     Args:
-        case: what to time.
-        budget: seconds to spend.
+        asked: what replaces entries of the grid, by the name of the entry.
+        dim: axes of space; default 2.
+        setting: what the cases share.
+
+    Raises:
+        RequestError: an entry that the grid has not, a number below 1, an unknown mode, a group that is none of so many
+            axes or not of the grid, channels that are no multiple of its order, no case that is small enough.
     """
-    group, plain = _layers(case)
-    image = torch.randn(case.batch, case.channels, case.size, case.size).to(memory_format=torch.channels_last)
-    call = _forward if case.mode == "forward" else _step
-    times = interleave({"group": call(group, image), "plain": call(plain, image)}, budget)
-    return LayerResult(
-        case,
-        ratio(times["group"], times["plain"]),
-        1e3 * times["group"].median,
-        1e3 * times["plain"].median,
-        times["group"].spread,
-        _error(group, image[:1]),
-    )
+    dim = dim or 2
+    if dim not in GRIDS:
+        raise RequestError(f"expected --dim 2 or 3, received {dim}")
+    known_entries(asked, tuple(GRIDS[dim]), "layers")
+    positive(asked)
+    grid = {**GRIDS[dim], **asked}
+    grid["group"] = tuple(dict.fromkeys(grid_group(name, dim).name for name in grid["group"]))
+    grid["mode"] = tuple(choice("mode", mode, Mode).value for mode in grid["mode"])
+    cases = [LayerCase(dim=dim, **case) for case in _combinations(grid)]
+    chosen = [case for case in cases if _is_whole(case, setting, "channels" in asked) and _is_small(case, setting)]
+    if not chosen:
+        raise RequestError(f"expected a case of at most {LARGEST_MACS:.1e} multiplications that fits the memory")
+    return chosen, len(cases) - len(chosen)
 
 
-def _layers(case: LayerCase) -> tuple[nn.Module, nn.Module]:
-    order = named(case.group).order
-    fields, padding = case.channels // order, case.kernel // 2
-    group = GroupConv2d(fields, fields, case.kernel, case.group, padding=padding)
-    plain = nn.Conv2d(case.channels, case.channels, case.kernel, padding=padding)
-    return group, plain.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+def known_entries(asked: Asked, names: tuple[str, ...], subject: str) -> None:
+    """Refuse what a subject has no choice of."""
+    for name in asked:
+        if name not in names:
+            raise RequestError(f"expected for {subject} only --{', --'.join(names)}; received --{name}")
 
 
-def _forward(layer: nn.Module, image: Tensor) -> Callable[[], Tensor]:
-    layer.eval()
-
-    def call() -> Tensor:
-        with torch.inference_mode():
-            return layer(image)
-
-    return call
+def positive(asked: Asked) -> None:
+    """Refuse numbers below 1."""
+    for name, values in asked.items():
+        for value in values:
+            if isinstance(value, int) and value < 1:
+                raise RequestError(f"expected --{name} of at least 1, received {value}")
 
 
-def _step(layer: nn.Module, image: Tensor) -> Callable[[], None]:
-    layer.train()
-    signal = image.clone(memory_format=torch.preserve_format).requires_grad_()
-    gradient = torch.randn_like(layer(signal))
-
-    def call() -> None:
-        layer.zero_grad(set_to_none=True)
-        signal.grad = None
-        layer(signal).backward(gradient)
-
-    return call
+def _combinations(grid: Asked) -> Iterator[dict[str, Any]]:
+    for values in product(*grid.values()):
+        yield dict(zip(grid, values, strict=True))
 
 
-def _error(layer: nn.Module, image: Tensor) -> float:
-    with torch.no_grad():
-        single = layer(image).double()
-        double = layer.double()(image.double())
-    layer.float()
-    return float((single - double).abs().max() / double.std())
+def _is_whole(case: LayerCase, setting: Setting, strict: bool) -> bool:
+    """Whether the channels are whole fields; where they were asked for, an error if not."""
+    if strict or setting.match != Match.CHANNELS:
+        case.fields(setting.match)
+        return True
+    return case.channels % case.finite_group.order == 0
+
+
+def _is_small(case: LayerCase, setting: Setting) -> bool:
+    channels = max(case.channels, case.fields(setting.match) * case.finite_group.order)
+    samples = case.batch * case.size**case.dim
+    filters = channels**2 * case.kernel**case.dim
+    # Input, output and both gradients of two layers, and as much again for what is made on the way; filters likewise.
+    held = (16 * samples * channels + 8 * filters) * {"float64": 8}.get(setting.dtype, 4)
+    return samples * filters <= LARGEST_MACS and held <= _memory() / 2
+
+
+def _memory() -> float:
+    """Return the machine's memory in bytes; infinity where it does not say."""
+    names = ("SC_PHYS_PAGES", "SC_PAGE_SIZE")
+    if not hasattr(os, "sysconf") or not set(names) <= set(os.sysconf_names):
+        return math.inf
+    return math.prod(os.sysconf(name) for name in names)
+
+
+def make(case: LayerCase, setting: Setting, name: str) -> Candidate:
+    """Return one candidate: ``"ours"`` or ``"plain"``."""
+    module, channels = (_ours if name == "ours" else _plain)(case, setting)
+    x = signal(setting, case.batch, channels, *[case.size] * case.dim)
+    return layer_candidate(module.to(**setting.kind), x, case.mode)
+
+
+def _ours(case: LayerCase, setting: Setting) -> tuple[nn.Module, int]:
+    group, fields = case.finite_group, case.fields(setting.match)
+    padding = case.kernel // 2
+    layer = OURS[case.dim](fields, fields, case.kernel, group, padding=padding, compute=setting.compute)
+    return layer, layer.in_type.channels
+
+
+def _plain(case: LayerCase, setting: Setting) -> tuple[nn.Module, int]:
+    layer = PLAIN[case.dim](case.channels, case.channels, case.kernel, padding=case.kernel // 2)
+    return channels_last(layer, case.dim), case.channels
+
+
+def facts(case: LayerCase, setting: Setting, ours: Candidate, plain: Candidate) -> dict[str, Any]:
+    """Return what is said of a case beside its speed: the way, the errors against float64, channels, parameters."""
+    way = "isotypic" if ways(ours)["isotypic"] else "dense"
+    # One image is enough for the error, but may be computed another way than many: the way that is timed is kept.
+    layer = deepcopy(ours.module)
+    layer.compute = Compute(way)  # type: ignore[assignment]
+    return {
+        "way": way,
+        "error": rounding_error(layer, ours.x[:1], case.mode),
+        "plain_error": rounding_error(plain.module, plain.x[:1], case.mode),
+        "ours_channels": ours.x.shape[1],
+        "plain_channels": plain.x.shape[1],
+        "parameters": ours.parameters,
+        "plain_parameters": plain.parameters,
+    }

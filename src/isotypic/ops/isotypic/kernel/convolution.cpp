@@ -13,7 +13,7 @@
 
 // Outputs of a block, and samples that a gradient sums at once; bytes of a block's patches, and of all planes of a group of
 // images whose gradients are summed: by the sizes of caches.
-constexpr Int BLOCK = 64, UNIT = 752, CACHE = 1 << 18, GROUP = 1 << 24;
+constexpr Int BLOCK = 64, UNIT = 752, CACHE = 1 << 18, GROUP = 1 << 22;
 
 // Uninitialised memory of a thread, aligned for vectors. What is small is kept for the next call: the system would have to
 // hand out zeroed pages again. What is large lies on large pages where there are any: planes are written across.
