@@ -124,13 +124,6 @@ def test_gradients_of_gradients(engine):
     assert torch.autograd.gradgradcheck(convolve, (x, weight, bias))
 
 
-@pytest.mark.parametrize(("case", "terms"), [(CASES[2], 2), (CASES[7], 1), (CASES[14], 1)], ids=str)
-def test_adjoint_blocks_are_the_same_numbers_in_other_places(case, terms):
-    """Up to sign, except where an irrep is of complex type; so they cost a gather."""
-    case = made(*case[:-1])
-    assert case.table("places", torch.zeros(1)).shape[0] == terms
-
-
 def test_a_signal_with_gaps_is_taken_as_it_is(engine):
     case = made("D4", (3, 3), 1, 1, 1)
     layer, x = layer_for(case, 2, 2, torch.float64), signal(1, 16, 9, 18)[..., ::2]

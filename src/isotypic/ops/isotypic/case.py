@@ -15,8 +15,6 @@ from isotypic.groups.patches import PatchBasis
 from isotypic.ops.expansion import moved_positions
 from isotypic.ops.resampling import Sizes
 
-_ZERO = 1e-9
-
 
 @dataclass(frozen=True, eq=False)
 class Case:
@@ -44,8 +42,8 @@ class Case:
     def table(self, name: str, like: Tensor) -> Tensor:
         """Return a table of the group and the kernel with the dtype and device of a tensor, made once.
 
-        ``blocks`` ``[|G| K, R]`` leads from the weight of a pair of fields to its R block entries; ``places`` and
-        ``factors`` ``[terms, R]`` say of which entries, times what, the adjoint blocks are the sum.
+        ``blocks`` ``[|G| K, R]`` leads from the weight of a pair of fields to its R block entries; ``adjoint``
+        ``[R, R]`` from those of a convolution to those of the one that carries gradients back.
         """
         return _tables(self.group, self.kernel, like.dtype, like.device)[name]
 
@@ -75,15 +73,11 @@ def patch_basis(group: FiniteGroup, kernel: Sizes) -> PatchBasis:
 @cache
 def _tables(group: FiniteGroup, kernel: Sizes, dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:
     basis = patch_basis(group, kernel)
-    adjoint = _adjoint(basis)
-    order = np.argsort(-np.abs(adjoint), axis=1, kind="stable")
-    places = order[:, : int((np.abs(adjoint) > _ZERO).sum(axis=1).max())]
-    factors = np.take_along_axis(adjoint, places, axis=1)
+    made = {"blocks": basis.weight_to_blocks, "adjoint": _adjoint(basis)}
     with torch.inference_mode(False):
         return {
-            "blocks": torch.as_tensor(np.ascontiguousarray(basis.weight_to_blocks.T), dtype=dtype, device=device),
-            "places": torch.as_tensor(np.ascontiguousarray(places.T), device=device),
-            "factors": torch.as_tensor(np.ascontiguousarray(factors.T), dtype=dtype, device=device),
+            name: torch.as_tensor(np.ascontiguousarray(matrix.T), dtype=dtype, device=device)
+            for name, matrix in made.items()
         }
 
 

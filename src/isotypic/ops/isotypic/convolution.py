@@ -99,16 +99,9 @@ def _carry_back(gradient: Tensor, blocks: Tensor, case: Case, size: Sequence[int
 
 
 def _adjoint_blocks(blocks: Tensor, case: Case) -> Tensor:
-    """Return the blocks ``[N, M, R]`` of the convolution that carries gradients from the output to the input.
-
-    Every entry is plus or minus another one, and for irreps of complex type a sum of two.
-    """
-    turned = blocks.transpose(0, 1)
-    terms = [
-        turned.index_select(2, index) * factor
-        for index, factor in zip(case.table("places", blocks), case.table("factors", blocks), strict=True)
-    ]
-    return terms[0] if len(terms) == 1 else torch.stack(terms).sum(0)
+    """Return the blocks ``[N, M, R]`` of the convolution that carries gradients from the output to the input."""
+    turned = blocks.reshape(-1, blocks.shape[2]) @ case.table("adjoint", blocks)
+    return turned.view_as(blocks).transpose(0, 1).contiguous()
 
 
 def _spread(gradient: Tensor, case: Case, size: Sequence[int]) -> Tensor:

@@ -134,7 +134,7 @@ extern "C" void forward(const Problem* problem, const T* x, const T* weight, con
                 const Job one = job(b);
 #pragma omp for schedule(static)
                 for (Int r = 0; r < rows; r++) transform_row(one.image, g.in, r, planes);
-#pragma omp for schedule(dynamic, 1)
+#pragma omp for schedule(static)
                 for (Int i = 0; i < g.blocks; i++) one.run(i, work);
             }
         }
