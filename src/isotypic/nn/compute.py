@@ -120,9 +120,15 @@ def _pays(seen: int, made: int, x: Tensor, case: Case) -> bool:
     dense = DENSE_CALL + outputs * taps * group.order**2 * seen * made
     fewest = outputs * taps * seen * made * multiplications(group)
     sizes = (outputs * taps * group.order * seen, outputs * group.order * (seen + made))
-    if fewest + COMPILED.of(*sizes) >= dense:
+    wasted = _wasted(case)
+    if (fewest + COMPILED.of(*sizes)) * wasted >= dense:
         return False
-    return compiled.serves(x, case) or fewest + STOCK.of(*sizes) < dense
+    return compiled.serves(x, case) or (fewest + STOCK.of(*sizes)) * wasted < dense
+
+
+def _wasted(case: Case) -> float:
+    """Return by how much a stride makes training dearer: one of its three convolutions meets zeros in between."""
+    return (2 + math.prod(case.stride)) / 3 if torch.is_grad_enabled() else 1.0
 
 
 @dataclass(frozen=True)
