@@ -19,6 +19,7 @@ from isotypic.groups.catalogue import named
 from isotypic.groups.finite import FiniteGroup
 from isotypic.models.matching import Match
 from isotypic.nn.compute import Compute
+from isotypic.ops.layout import CHANNELS_LAST
 from isotypic.studies.environment import commit
 
 
@@ -118,13 +119,13 @@ def resolved_device(word: str) -> str:
 
 def signal(setting: Setting, *shape: int) -> Tensor:
     """Return noise ``[batch, channels, *space]`` with its channels last in memory."""
-    layout = torch.channels_last if len(shape) == 4 else torch.channels_last_3d
+    layout = CHANNELS_LAST[len(shape)]
     return torch.randn(shape, **setting.kind).to(memory_format=layout)
 
 
 def channels_last(module: nn.Module, dim: int) -> nn.Module:
     """Lay the weights of an ordinary module out with their channels last."""
-    layout = torch.channels_last if dim == 2 else torch.channels_last_3d
+    layout = CHANNELS_LAST[dim + 2]
     return module.to(memory_format=layout)  # type: ignore[call-overload]
 
 

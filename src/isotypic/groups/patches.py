@@ -103,8 +103,9 @@ class PatchBasis:
     def __init__(self, group: FiniteGroup, positions: Indices) -> None:
         self.group, self.positions = group, positions
         self.irreps = irreps(group)
-        self._channel_scale = _copy_scale(fourier_matrix(group), [b.irrep.dimension for b in fourier_blocks(group)])
-        self.channel = _clean(fourier_matrix(group) / self._channel_scale[:, None])
+        fourier = fourier_matrix(group)
+        scale = _copy_scale(fourier, [copy.irrep.dimension for copy in fourier_blocks(group)])
+        self.channel = _clean(fourier / scale[:, None])
         copies = isotypic_basis(permutation("positions", group, positions))
         self._patch_copies = [(irrep, copy) for irrep, all_copies in copies for copy in all_copies]
         self.patch = np.concatenate([_scaled(copy) for _, copy in self._patch_copies])

@@ -25,6 +25,7 @@ from isotypic.nn.layer import EquivariantLayer
 from isotypic.nn.window import Extent, Window, window
 from isotypic.ops.expansion import FilterShape
 from isotypic.ops.isotypic.convolution import isotypic_convolution
+from isotypic.ops.layout import is_channels_last
 from isotypic.ops.resampling import Sizes
 
 Convolution = Callable[..., Tensor]
@@ -194,12 +195,6 @@ def _divides(groups: int, types: tuple[FieldType, FieldType]) -> None:
     for name, kind in zip(("in_fields", "out_fields"), types, strict=True):
         if groups < 1 or kind.fields % groups:
             raise RequestError(f"expected {name} to be a multiple of groups={groups}, received {kind.fields}")
-
-
-def is_channels_last(x: Tensor) -> bool:
-    """Whether a signal lies in memory with its channels last, and only so."""
-    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
-    return x.is_contiguous(memory_format=formats[x.dim()]) and not x.is_contiguous()
 
 
 def _by(sizes: Sizes) -> str:

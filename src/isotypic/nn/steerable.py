@@ -25,10 +25,10 @@ from isotypic.groups.catalogue import named
 from isotypic.groups.circle import CircleGroup, FieldsLike, FieldSum, field_sum
 from isotypic.groups.finite import TOLERANCE, FiniteGroup
 from isotypic.groups.harmonics import Rings
-from isotypic.nn.convolution import is_channels_last
 from isotypic.nn.fieldwise import ExactTables, FieldLayer, InvariantTables, Reorder, bias_size, spread_bias
 from isotypic.nn.kernels import SteerableFilters, block_order
 from isotypic.nn.window import Extent, Window, window
+from isotypic.ops.layout import is_channels_last
 from isotypic.ops.resampling import Sizes, remainders
 
 

@@ -25,6 +25,7 @@ from torch import Tensor
 from isotypic.groups.finite import FiniteGroup
 from isotypic.ops.isotypic.case import Case, patch_basis
 from isotypic.ops.isotypic.source import header
+from isotypic.ops.layout import CHANNELS_LAST, is_channels_last
 from isotypic.ops.resampling import Sizes
 
 LOGGER = logging.getLogger(__name__)
@@ -77,19 +78,14 @@ def correlate(x: Tensor, gradient: Tensor, case: Case) -> tuple[Tensor, Tensor]:
 
 def _dense(x: Tensor) -> tuple[Tensor, bool]:
     """Return a signal without gaps and whether its channels come last."""
-    if x.is_contiguous():
-        return x, False
-    last = torch.channels_last if x.dim() == 4 else torch.channels_last_3d
-    if x.is_contiguous(memory_format=last):
-        return x, True
-    return x.contiguous(), False
+    last = is_channels_last(x)
+    return (x if last else x.contiguous()), last
 
 
 def _empty(x: Tensor, shape: tuple[int, ...], last: bool) -> Tensor:
     if not last:
         return x.new_empty(shape)
-    form = torch.channels_last if x.dim() == 4 else torch.channels_last_3d
-    return torch.empty(shape, dtype=x.dtype, memory_format=form)
+    return torch.empty(shape, dtype=x.dtype, memory_format=CHANNELS_LAST[x.dim()])
 
 
 @cache

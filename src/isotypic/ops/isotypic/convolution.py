@@ -18,6 +18,7 @@ from torch.autograd import Function
 from isotypic.errors import RequestError
 from isotypic.ops.isotypic import compiled, stock
 from isotypic.ops.isotypic.case import Case
+from isotypic.ops.layout import memory_format
 
 
 def to_blocks(weight: Tensor, case: Case) -> Tensor:
@@ -110,6 +111,6 @@ def _spread(gradient: Tensor, case: Case, size: Sequence[int]) -> Tensor:
         return gradient
     axes = zip(size, case.kernel, case.padding, case.dilation, strict=True)
     sizes = [n + 2 * p - d * (k - 1) for n, k, p, d in axes]
-    spread = gradient.new_zeros(*gradient.shape[:2], *sizes).to(memory_format=stock.memory_format(gradient))
+    spread = gradient.new_zeros(*gradient.shape[:2], *sizes).to(memory_format=memory_format(gradient))
     spread[(slice(None), slice(None), *(slice(None, None, s) for s in case.stride))] = gradient
     return spread

@@ -13,12 +13,12 @@ from isotypic.ops.isotypic.program import Output, Program, program
 
 def header(basis: PatchBasis) -> str:
     """Return what the kernel includes as ``group.h``."""
-    inverse = program(basis.channel.T)
+    patch = program(basis.patch)
     parts = [
         *_constants(basis),
         _transform("channel_transform", program(basis.channel)),
-        _transform("channel_inverse", inverse),
-        *(_patch_transform(basis, index) for index in range(len(basis.irreps))),
+        _transform("channel_inverse", program(basis.channel.T)),
+        *(_patch_transform(basis, patch, index) for index in range(len(basis.irreps))),
         _dispatch(len(basis.irreps)),
     ]
     return "\n".join(parts) + "\n"
@@ -70,9 +70,9 @@ def _transform(name: str, steps: Program) -> str:
     return "\n".join([*lines, "}"])
 
 
-def _patch_transform(basis: PatchBasis, index: int) -> str:
+def _patch_transform(basis: PatchBasis, steps: Program, index: int) -> str:
     """Return the function that transforms the patches of one copy of an irrep of the channels."""
-    steps, d = program(basis.patch), basis.irreps[index].dimension
+    d = basis.irreps[index].dimension
     lines = [
         f"static void patch_{index}(const T* const* x, const Int* taps, T* const* z, Int P, Int pitch) {{",
         "    for (Int o = 0; o < P; o += LANES) {",

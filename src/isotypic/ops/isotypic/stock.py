@@ -22,6 +22,7 @@ from isotypic.groups.finite import Floats
 from isotypic.groups.patches import Block, PatchBasis
 from isotypic.ops.isotypic.case import Case
 from isotypic.ops.isotypic.program import Output, Program, program
+from isotypic.ops.layout import memory_format
 from isotypic.ops.resampling import Sizes
 
 BLOCK_BYTES = 1 << 22
@@ -67,12 +68,6 @@ def correlate(x: Tensor, gradient: Tensor, case: Case) -> tuple[Tensor, Tensor]:
         for total, b in zip(sums, basis.blocks, strict=True)
     ]
     return torch.cat(entries, 2), gradient.sum([0, *range(2, gradient.dim())]).view(made, order).sum(1)
-
-
-def memory_format(x: Tensor) -> torch.memory_format:
-    """Return the memory format of a signal: channels last only where it is not contiguous as well."""
-    last = {4: torch.channels_last, 5: torch.channels_last_3d}[x.dim()]
-    return last if x.is_contiguous(memory_format=last) and not x.is_contiguous() else torch.contiguous_format
 
 
 class _Patches:
