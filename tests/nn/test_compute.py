@@ -11,9 +11,10 @@ from isotypic.errors import RequestError
 from isotypic.groups import named
 from isotypic.nn import GroupConv2d, GroupConv3d
 from isotypic.nn.compute import multiplications
+from isotypic.ops import native
 from isotypic.ops.isotypic import compiled, stock
 
-needs_compiler = pytest.mark.skipif(compiled._compiler() is None, reason="no C++ compiler on this machine")
+needs_compiler = pytest.mark.skipif(native._compiler() is None, reason="no C++ compiler on this machine")
 
 
 @pytest.fixture

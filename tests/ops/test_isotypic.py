@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from isotypic.groups import named
 from isotypic.nn import GroupConv2d, GroupConv3d
+from isotypic.ops import native
 from isotypic.ops.isotypic import compiled, stock
 from isotypic.ops.isotypic.case import Case, patch_basis
 from isotypic.ops.isotypic.convolution import isotypic_convolution, to_blocks
@@ -39,7 +40,7 @@ CASES = [  # group, kernel, stride, padding, dilation, size
     ("Oh", (3, 3, 3), 1, 1, 1, (4, 4, 4)),
 ]
 FORMATS = {2: torch.channels_last, 3: torch.channels_last_3d}
-needs_compiler = pytest.mark.skipif(compiled._compiler() is None, reason="no C++ compiler on this machine")
+needs_compiler = pytest.mark.skipif(native._compiler() is None, reason="no C++ compiler on this machine")
 
 
 def made(name, kernel, stride, padding, dilation):
@@ -132,7 +133,7 @@ def test_a_signal_with_gaps_is_taken_as_it_is(engine):
 
 def test_without_a_compiler_torch_serves_and_it_is_said_once(monkeypatch, caplog):
     case = made("D4", (3, 3), 1, 1, 1)
-    x, caches = signal(1, 8, 6, 6), (compiled._compiler, compiled._library, compiled._say_once)
+    x, caches = signal(1, 8, 6, 6), (native._compiler, compiled._library, native._say_once)
     monkeypatch.setenv("CXX", "no-such-compiler")
     for cache in caches:
         cache.cache_clear()
@@ -143,7 +144,7 @@ def test_without_a_compiler_torch_serves_and_it_is_said_once(monkeypatch, caplog
         cache.cache_clear()
     assert [record.getMessage() for record in caplog.records] == [
         "isotypic: found no C++ compiler (g++, or what CXX names); "
-        "group convolutions run by torch's own functions, which is slower"
+        "group convolutions and norms run by torch's own functions, which is slower"
     ]
 
 
@@ -153,8 +154,8 @@ def test_without_a_compiler_torch_serves_and_it_is_said_once(monkeypatch, caplog
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_smaller_vectors_give_the_same(machine, dtype, monkeypatch):
     """AVX2 and SSE, whatever the machine that runs this has beyond them."""
-    flags = [f"-march={machine}" if flag == "-march=native" else flag for flag in compiled.FLAGS]
-    monkeypatch.setattr(compiled, "FLAGS", tuple(flags))
+    flags = [f"-march={machine}" if flag == "-march=native" else flag for flag in native.FLAGS]
+    monkeypatch.setattr(native, "FLAGS", tuple(flags))
     compiled._library.cache_clear()
     for name, fields in (("D4", 2), ("C4", 3)):
         case = made(name, (3, 3), 1, 1, 1)
@@ -185,9 +186,9 @@ def test_a_kernel_is_built_once_and_found_again(monkeypatch, tmp_path):
 @needs_compiler
 def test_a_failed_build_leaves_nothing_and_falls_back(monkeypatch, tmp_path, caplog):
     monkeypatch.setenv("ISOTYPIC_CACHE", str(tmp_path))
-    monkeypatch.setattr(compiled, "FLAGS", (*compiled.FLAGS, "--no-such-flag"))
+    monkeypatch.setattr(native, "FLAGS", (*native.FLAGS, "--no-such-flag"))
     compiled._library.cache_clear()
-    compiled._say_once.cache_clear()
+    native._say_once.cache_clear()
     assert not compiled.available(named("C2"), (1, 1), torch.float32)
     compiled._library.cache_clear()
     assert list(tmp_path.iterdir()) == []

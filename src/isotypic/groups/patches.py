@@ -172,6 +172,29 @@ class PatchBasis:
         """
         return np.concatenate([self._entries(index) for index in range(len(self.irreps))])
 
+    @cached_property
+    def block_entries(self) -> Floats:
+        """``[R, |G| K]``, sparse: from a weight with both transforms done, over ``(a, u)``, to its R block entries.
+
+        :attr:`weight_to_blocks` after the channel transform of every position and the patch transform of every channel.
+        """
+        channel, patch = np.linalg.inv(self.channel), np.linalg.inv(self.patch)
+        dense = self.weight_to_blocks.reshape(-1, self.group.order, self.taps)
+        entries = np.einsum("rau,ab,uv->rbv", dense, channel, patch, optimize=True)
+        return _clean(entries.reshape(len(dense), -1))
+
+    @cached_property
+    def adjoint_blocks(self) -> Floats:
+        """``[R, R]``, sparse: from the blocks of a convolution to those of its adjoint, which carries gradients back.
+
+        The adjoint's weight is ``w'[a, u] = w[a^-1, -a^-1 u]``, u counted from the centre.
+        """
+        opposite = self.taps - 1 - np.arange(self.taps)
+        moved = opposite[self.positions[self.group.inverse]]
+        source = self.group.inverse[:, None] * self.taps + moved
+        blocks = self.weight_to_blocks
+        return _clean(blocks[:, np.argsort(source.ravel())] @ np.linalg.pinv(blocks))
+
     def _entries(self, index: int) -> Floats:
         block, t = self.blocks[index], self.coordinates(index)
         t = t / np.sum(t**2, axis=(1, 2), keepdims=True) * block.irrep.dimension

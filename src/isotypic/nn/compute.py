@@ -7,10 +7,10 @@ one has 2 to 18 times fewer multiplications, and transforms that cost a few addi
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from isotypic.groups.finite import FiniteGroup
 from isotypic.groups.irreps import irreps
 from isotypic.nn.filters import Bank
 from isotypic.nn.window import Window
+from isotypic.ops import native
 from isotypic.ops.action import swaps_axes
 from isotypic.ops.isotypic import compiled
 from isotypic.ops.isotypic.case import Case
@@ -77,27 +78,96 @@ def dense(model: nn.Module) -> None:
             module.compute = Compute.DENSE  # type: ignore[assignment]
 
 
-def isotypic_case(layer: Convolution, x: Tensor, padding: Sizes, widening: Sizes) -> Case | None:
+@dataclass(frozen=True)
+class Plan:
+    """How a layer convolves inputs of one kind.
+
+    Attributes:
+        padding: samples on both sides, per axis.
+        widening: of the kernel, per axis.
+        stride: samples between outputs.
+        mean: r of the means of r + 1 neighbours, every stride-th, that are convolved in the input's place, or None.
+        case: what is computed in the isotypic basis, or None for the dense way.
+    """
+
+    padding: Sizes
+    widening: Sizes
+    stride: Sizes
+    mean: Sizes | None
+    case: Case | None
+
+
+class Plans:
+    """The plans of a layer, each made once; pickles and copies start anew.
+
+    An input is of another kind if its size, dtype or device is, or what surrounds the call: gradients, autocast, or the
+    way that the layer is told to compute.
+    """
+
+    MOST = 256
+    """Kinds that are remembered."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[Any, ...], Plan] = {}
+
+    def of(self, layer: Convolution, x: Tensor) -> Plan:
+        """Return how a layer convolves an input."""
+        if torch.compiler.is_compiling():
+            return _plan(layer, x, isotypic=False)
+        device = x.device.type
+        autocast, weight = torch.is_autocast_enabled(device), layer.weight.dtype
+        kind = (x.shape, x.dtype, device, layer.compute, torch.is_grad_enabled(), autocast, weight)
+        plan = self._made.get(kind)
+        if plan is None:
+            if len(self._made) >= self.MOST:
+                self._made.clear()
+            plan = self._made[kind] = _plan(layer, x, isotypic=not autocast)
+        return plan
+
+    def __reduce__(self) -> tuple[type[Plans], tuple[()]]:
+        return Plans, ()
+
+
+def _plan(layer: Convolution, x: Tensor, *, isotypic: bool) -> Plan:
+    """Work out a plan. A strided 1-kernel is one without a stride after means, which no zeros or copies enter."""
+    window, mean = layer.window, None
+    padding, widening = window.fitted(tuple(x.shape[2:]))
+    size = tuple(x.shape[2:])
+    if {*window.kernel} == {1} and {*window.stride} != {1} and not any(padding):
+        size, mean = _sampled(size, widening, window.stride), widening
+        widening, window = (0,) * len(size), replace(window, stride=(1,) * len(size))
+    case = _isotypic_case(layer, window, x, size, padding, widening) if isotypic else None
+    return Plan(padding, widening, window.stride, mean, case)
+
+
+def _sampled(size: Sizes, reach: Sizes, stride: Sizes) -> Sizes:
+    return tuple((n - r - 1) // s + 1 for n, r, s in zip(size, reach, stride, strict=True))
+
+
+def _isotypic_case(  # noqa: PLR0917
+    layer: Convolution, window: Window, x: Tensor, size: Sizes, padding: Sizes, widening: Sizes
+) -> Case | None:
     """Return what a layer computes in the isotypic basis, as it was told or because it takes less, or None.
 
     The dense way is taken where a graph of ordinary operators is wanted (``torch.export``, ``torch.compile``), under
     autocast, and where the group does not map the widened kernel to itself; by ``auto`` also on other devices than the
     CPU.
     """
-    if layer.compute is Compute.DENSE or torch.compiler.is_compiling() or torch.is_autocast_enabled(x.device.type):
-        return None
     told = layer.compute is Compute.ISOTYPIC
-    if not told and not _can(layer, x):
+    if layer.compute is Compute.DENSE or not (told or _can(layer, x)):
         return None
-    case = _case(layer.window, layer.in_type.group, padding, widening)
-    return case if case and (told or _pays(layer.in_type.fields, layer.out_type.fields, x, case)) else None
+    if window.padding_mode != "zeros":
+        size, padding = tuple(n + 2 * p for n, p in zip(size, padding, strict=True)), (0,) * len(padding)
+    case = _case(window, layer.in_type.group, padding, widening)
+    outputs = len(x) * math.prod(case.output_size(size)) if case else 0
+    return case if case and (told or _pays(layer.in_type.fields, layer.out_type.fields, outputs, x, case)) else None
 
 
 def _can(layer: Convolution, x: Tensor) -> bool:
     regular = layer.in_type.representation.dimension == layer.in_type.group.order > 1
     if not regular or layer.window.groups > 1 or x.device.type != "cpu":
         return False
-    return x.dtype == layer.weight.dtype and x.dtype in compiled.DTYPES
+    return x.dtype == layer.weight.dtype and x.dtype in native.DTYPES
 
 
 @cache
@@ -114,9 +184,9 @@ def _case(window: Window, group: FiniteGroup, padding: Sizes, widening: Sizes) -
     return Case(group, kernel, window.stride, padding, dilation)
 
 
-def _pays(seen: int, made: int, x: Tensor, case: Case) -> bool:
+def _pays(seen: int, made: int, outputs: int, x: Tensor, case: Case) -> bool:
     """Whether the isotypic way takes less than the dense one."""
-    group, taps, outputs = case.group, math.prod(case.kernel), len(x) * math.prod(case.output_size(x.shape[2:]))
+    group, taps = case.group, math.prod(case.kernel)
     dense = DENSE_CALL + outputs * taps * group.order**2 * seen * made
     fewest = outputs * taps * seen * made * multiplications(group)
     sizes = (outputs * taps * group.order * seen, outputs * group.order * (seen + made))

@@ -19,14 +19,14 @@ from isotypic.errors import RequestError
 from isotypic.groups.catalogue import resolve
 from isotypic.groups.fields import FieldType, regular_fields, scalar_fields
 from isotypic.groups.finite import FiniteGroup
-from isotypic.nn.compute import BlockBank, Compute, chosen, isotypic_case
+from isotypic.nn.compute import BlockBank, Compute, Plans, chosen
 from isotypic.nn.filters import Expanded, FilterBank
 from isotypic.nn.layer import EquivariantLayer
 from isotypic.nn.window import Extent, Window, window
 from isotypic.ops.expansion import FilterShape
 from isotypic.ops.isotypic.convolution import isotypic_convolution
 from isotypic.ops.layout import is_channels_last
-from isotypic.ops.resampling import Sizes
+from isotypic.ops.resampling import Sizes, sampled_mean
 
 Convolution = Callable[..., Tensor]
 
@@ -124,18 +124,20 @@ class DirectConvolution(GroupConvolution):
         super().__init__(types, moved, in_fields // max(groups, 1), out_fields, bias)
         self.compute = chosen(compute, lift=lift, groups=groups)
         self.blocks = BlockBank()
+        self.plans = Plans()
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve ``[B, in channels, *space]``; the output has the usual size of a strided convolution."""
         self.check(x)
-        w = self.window
-        padding, widening = w.fitted(tuple(x.shape[2:]))
-        x, padding = w.padded(x, padding)
-        case = isotypic_case(self, x, padding, widening)
-        if case:
-            return isotypic_convolution(x, self.blocks(self.weight, widening, w.dilation, case), self.bias, case)
-        made = self.filters(x, widening)
-        return self.convolve(x, made.filters, made.bias, w.stride, padding, made.dilation, w.groups)
+        w, plan = self.window, self.plans.of(self, x)
+        if plan.mean:
+            x = sampled_mean(x, plan.mean, w.stride)
+        x, padding = w.padded(x, plan.padding)
+        if plan.case:
+            blocks = self.blocks(self.weight, plan.widening, w.dilation, plan.case)
+            return isotypic_convolution(x, blocks, self.bias, plan.case)
+        made = self.filters(x, plan.widening)
+        return self.convolve(x, made.filters, made.bias, plan.stride, padding, made.dilation, w.groups)
 
 
 class TransposedConvolution(GroupConvolution):

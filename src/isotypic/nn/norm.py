@@ -15,6 +15,7 @@ from isotypic.groups.catalogue import resolve
 from isotypic.groups.fields import FieldType, regular_fields
 from isotypic.groups.finite import FiniteGroup
 from isotypic.nn.layer import EquivariantLayer
+from isotypic.ops.norm import Running, field_batch_norm
 
 
 class FieldNorm(EquivariantLayer):
@@ -82,15 +83,9 @@ class GroupBatchNorm(FieldNorm):
         if not self.training:
             return self._evaluate(x)
         self.num_batches_tracked.add_(1)
+        running = Running(self.running_mean, self.running_var, self.momentum)
         order = self.in_type.representation.dimension
-        if x.is_contiguous():
-            return self._train(x.reshape(len(x), -1, order * x[0, 0].numel())).view(x.shape)
-        rows = x.movedim(1, -1)
-        return self._train(rows.reshape(-1, self.in_type.fields, order)).view(rows.shape).movedim(-1, 1)
-
-    def _train(self, fields: Tensor) -> Tensor:
-        statistics = (self.running_mean, self.running_var)
-        return functional.batch_norm(fields, *statistics, self.weight, self.bias, True, self.momentum, self.eps)
+        return field_batch_norm(x, (self.weight, self.bias), running, order=order, eps=self.eps)
 
     def _evaluate(self, x: Tensor) -> Tensor:
         mean, var = self.per_channel(self.running_mean), self.per_channel(self.running_var)

@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from isotypic.ops.layout import memory_format
+
 Sizes = tuple[int, ...]
 
 
@@ -96,6 +98,18 @@ def _box(filters: Tensor, axis: int, r: int) -> Tensor:
     after = 2 * (filters.dim() - 1 - axis)
     shifted = [functional.pad(filters, [0] * after + [i, r - i]) for i in range(r + 1)]
     return torch.stack(shifted).sum(0) / (r + 1)
+
+
+def sampled_mean(x: Tensor, reach: Sizes, stride: Sizes) -> Tensor:
+    """Return the mean of ``r + 1`` neighbours along each axis of space, every stride-th: what a widened 1-kernel sees.
+
+    Args:
+        x: ``[B, C, *space]``.
+        reach: r per axis.
+        stride: samples between means.
+    """
+    pool = functional.avg_pool2d if len(reach) == 2 else functional.avg_pool3d
+    return pool(x, [r + 1 for r in reach], list(stride)).contiguous(memory_format=memory_format(x))
 
 
 def pool_window(size: int, kernel: int, stride: int, padding: int, *, round_up: bool) -> tuple[int, int]:

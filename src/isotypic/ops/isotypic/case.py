@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isotypic.groups.finite import FiniteGroup, Floats
+from isotypic.groups.finite import FiniteGroup
 from isotypic.groups.patches import PatchBasis
 from isotypic.ops.expansion import moved_positions
 from isotypic.ops.resampling import Sizes
@@ -38,6 +38,11 @@ class Case:
     def basis(self) -> PatchBasis:
         """The isotypic basis of its patches."""
         return patch_basis(self.group, self.kernel)
+
+    @cached_property
+    def entries(self) -> int:
+        """Entries R of the blocks of a pair of fields."""
+        return len(self.basis.weight_to_blocks)
 
     def table(self, name: str, like: Tensor) -> Tensor:
         """Return a table of the group and the kernel with the dtype and device of a tensor, made once.
@@ -73,19 +78,10 @@ def patch_basis(group: FiniteGroup, kernel: Sizes) -> PatchBasis:
 @cache
 def _tables(group: FiniteGroup, kernel: Sizes, dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:
     basis = patch_basis(group, kernel)
-    made = {"blocks": basis.weight_to_blocks, "adjoint": _adjoint(basis)}
+    made = {"blocks": basis.weight_to_blocks, "adjoint": basis.adjoint_blocks}
     with torch.inference_mode(False):
         return {
             name: torch.as_tensor(np.ascontiguousarray(matrix.T), dtype=dtype, device=device)
             for name, matrix in made.items()
         }
 
-
-def _adjoint(basis: PatchBasis) -> Floats:
-    """Return the map from blocks to adjoint blocks: ``w'[a, u] = w[a^-1, -a^-1 u]``, u counted from the centre."""
-    group, taps = basis.group, basis.taps
-    opposite = taps - 1 - np.arange(taps)
-    moved = opposite[basis.positions[group.inverse]]
-    source = group.inverse[:, None] * taps + moved
-    blocks = basis.weight_to_blocks
-    return blocks[:, np.argsort(source.ravel())] @ np.linalg.pinv(blocks)

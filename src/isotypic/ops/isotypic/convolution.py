@@ -23,9 +23,9 @@ from isotypic.ops.layout import memory_format
 
 def to_blocks(weight: Tensor, case: Case) -> Tensor:
     """Return the blocks ``[M, N, R]`` of a weight ``[M, N |G|, *kernel]``, R entries a pair of fields."""
-    matrix = case.table("blocks", weight)
-    rows = weight.reshape(-1, len(matrix)) @ matrix
-    return rows.view(len(weight), -1, matrix.shape[1])
+    if not torch.is_grad_enabled():
+        return _engine(weight, case).to_blocks(weight, case)
+    return _ToBlocks.apply(weight, case)
 
 
 def isotypic_convolution(x: Tensor, blocks: Tensor, bias: Tensor | None, case: Case) -> Tensor:
@@ -53,6 +53,32 @@ def isotypic_convolution(x: Tensor, blocks: Tensor, bias: Tensor | None, case: C
 def _engine(x: Tensor, case: Case) -> ModuleType:
     """Return the module that computes a case: the compiled kernel, or torch's own functions."""
     return compiled if compiled.serves(x, case) else stock
+
+
+class _ToBlocks(Function):
+    """``weight -> blocks``, linear."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, case: Case) -> Tensor:
+        ctx.case = case
+        return _engine(weight, case).to_blocks(weight, case)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return _ToWeight.apply(gradient, ctx.case), None
+
+
+class _ToWeight(Function):
+    """``gradient of blocks -> gradient of weight``, its adjoint."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, case: Case) -> Tensor:
+        ctx.case = case
+        return _engine(gradient, case).to_weight(gradient, case)
+
+    @staticmethod
+    def backward(ctx: Any, weight: Tensor) -> tuple[Tensor, None]:
+        return _ToBlocks.apply(weight, ctx.case), None
 
 
 class _Convolve(Function):
@@ -101,8 +127,8 @@ def _carry_back(gradient: Tensor, blocks: Tensor, case: Case, size: Sequence[int
 
 def _adjoint_blocks(blocks: Tensor, case: Case) -> Tensor:
     """Return the blocks ``[N, M, R]`` of the convolution that carries gradients from the output to the input."""
-    turned = blocks.reshape(-1, blocks.shape[2]) @ case.table("adjoint", blocks)
-    return turned.view_as(blocks).transpose(0, 1).contiguous()
+    differentiated = torch.is_grad_enabled() and blocks.requires_grad
+    return (stock if differentiated else _engine(blocks, case)).adjoint_blocks(blocks, case)
 
 
 def _spread(gradient: Tensor, case: Case, size: Sequence[int]) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from isotypic.groups.finite import Floats
 from isotypic.groups.irreps import IrrepType, fourier_blocks
 from isotypic.groups.patches import Coupling, PatchBasis
 from isotypic.ops.isotypic.program import Output, Program, program
@@ -15,9 +16,14 @@ def header(basis: PatchBasis) -> str:
     """Return what the kernel includes as ``group.h``."""
     patch = program(basis.patch)
     parts = [
+        "#pragma once",
         *_constants(basis),
         _transform("channel_transform", program(basis.channel)),
         _transform("channel_inverse", program(basis.channel.T)),
+        _transform("position_transform", patch),
+        _transform("position_inverse", program(basis.patch.T)),
+        *_sparse("ENTRY", basis.block_entries),
+        *_sparse("ADJOINT", basis.adjoint_blocks),
         *(_patch_transform(basis, patch, index) for index in range(len(basis.irreps))),
         _dispatch(len(basis.irreps)),
     ]
@@ -60,6 +66,14 @@ def _rows(basis: PatchBasis) -> dict[str, list[int]]:
                 table.append(value)
         seen[block] += 1
     return tables
+
+
+def _sparse(name: str, matrix: Floats) -> Iterator[str]:
+    """Yield a matrix by its rows: where each starts, and the columns and values of what is not zero."""
+    rows, columns = np.nonzero(matrix)
+    starts = np.searchsorted(rows, np.arange(len(matrix) + 1))
+    yield f"constexpr int {name}_START[] = {_braces(starts)}, {name}_COLUMN[] = {_braces(columns)};"
+    yield f"constexpr T {name}_VALUE[] = {_braces(f'T({float(v)!r})' for v in matrix[rows, columns])};"
 
 
 def _transform(name: str, steps: Program) -> str:

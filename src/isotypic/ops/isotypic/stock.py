@@ -70,6 +70,24 @@ def correlate(x: Tensor, gradient: Tensor, case: Case) -> tuple[Tensor, Tensor]:
     return torch.cat(entries, 2), gradient.sum([0, *range(2, gradient.dim())]).view(made, order).sum(1)
 
 
+def to_blocks(weight: Tensor, case: Case) -> Tensor:
+    """Return the blocks ``[M, N, R]`` of a weight ``[M, N |G|, *kernel]``."""
+    matrix = case.table("blocks", weight)
+    return (weight.reshape(-1, len(matrix)) @ matrix).view(len(weight), -1, case.entries)
+
+
+def to_weight(gradient: Tensor, case: Case) -> Tensor:
+    """Return the gradient of a weight ``[M, N |G|, *kernel]`` from that of its blocks."""
+    rows = gradient.reshape(-1, case.entries) @ case.table("blocks", gradient).T
+    return rows.view(len(gradient), -1, *case.kernel)
+
+
+def adjoint_blocks(blocks: Tensor, case: Case) -> Tensor:
+    """Return the blocks ``[N, M, R]`` of the adjoint of a convolution by blocks ``[M, N, R]``."""
+    turned = blocks.reshape(-1, case.entries) @ case.table("adjoint", blocks)
+    return turned.view_as(blocks).transpose(0, 1).contiguous()
+
+
 class _Patches:
     """The patches of a signal in the isotypic basis, some outputs at a time.
 

@@ -10,6 +10,7 @@
 
 #include "patches.h"
 #include "products.h"
+#include "weights.h"
 
 // Outputs of a block, and samples that a gradient sums at once; bytes of a block's patches, and of all planes of a group of
 // images whose gradients are summed: by the sizes of caches.
