@@ -1,10 +1,15 @@
 import gzip
+import io
+import os
 import struct
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+REAL = Path(os.environ.get("ISOTYPIC_DATA", Path(__file__).parents[2] / "../shared/data"))
 
 
 @pytest.fixture
@@ -36,3 +41,46 @@ def grey():
         return pixels
 
     return make
+
+
+@pytest.fixture
+def png():
+    """The bytes of a PNG file of some pixels."""
+
+    def encode(pixels: np.ndarray) -> bytes:
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    return encode
+
+
+@pytest.fixture
+def place(tmp_path):
+    """Write files (bytes by name) into a folder, or into a zip archive where the name ends so."""
+
+    def write(name: str, files: dict[str, bytes]) -> Path:
+        root = tmp_path / name
+        if root.suffix == ".zip":
+            with zipfile.ZipFile(root, "w") as archive:
+                for file, content in files.items():
+                    archive.writestr(file, content)
+            return root
+        for file, content in files.items():
+            (root / file).parent.mkdir(parents=True, exist_ok=True)
+            (root / file).write_bytes(content)
+        return root
+
+    return write
+
+
+@pytest.fixture
+def real():
+    """The path of a real data set; without it the test is skipped."""
+
+    def find(name: str) -> Path:
+        if not (REAL / name).exists():
+            pytest.skip(f"needs the real data {name} in {REAL} (or in $ISOTYPIC_DATA)")
+        return REAL / name
+
+    return find

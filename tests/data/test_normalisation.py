@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from isotypic.data import normalisation
-from isotypic.data.normalisation import Normalisation
+from isotypic.data.normalisation import Normalisation, Percentiles, normaliser_from
 from isotypic.errors import RequestError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (50, 3, 7, 5), dtype=np.uint8)
@@ -74,3 +74,67 @@ def test_wrong_images_are_refused():
         Normalisation.of(np.full((1, 1, 2, 2), np.nan, dtype=np.float32))
     with pytest.raises(RequestError, match="received 0 images"):
         Normalisation.of(IMAGES, np.array([], dtype=int))
+
+
+def test_images_of_many_sizes_are_one_heap_of_pixels():
+    sizes = [(3, 4, 5), (3, 9, 2), (3, 1, 30)]
+    images = [np.random.default_rng(size[1]).integers(0, 256, size, dtype=np.uint8) for size in sizes]
+    fitted = Normalisation.of_each(images, 255.0)
+    heap = np.concatenate([image.reshape(3, -1) for image in images], axis=1)
+    np.testing.assert_allclose(fitted.mean, heap.mean(axis=1) / 255, rtol=1e-13)
+    np.testing.assert_allclose(fitted.std, heap.std(axis=1) / 255, rtol=1e-13)
+    unweighted = np.mean([image.mean(axis=(1, 2)) for image in images], axis=0) / 255
+    assert np.abs(np.array(fitted.mean) - unweighted).max() > 1e-3
+    assert fitted.for_image(images[0]) is fitted
+    with pytest.raises(RequestError, match="received 0 images"):
+        Normalisation.of_each([], 255.0)
+
+
+class TestPercentiles:
+    IMAGE = (np.random.default_rng(0).random((2, 31, 40)) ** 3 * 90).astype(np.uint8)
+
+    def test_the_percentiles_become_the_ends_of_the_range(self):
+        own = Percentiles(10, 90).for_image(self.IMAGE)
+        low, high = np.percentile(self.IMAGE, [10, 90], method="inverted_cdf")
+        levels = torch.tensor([low, (low + high) / 2, high]).expand(2, 1, 3)
+        torch.testing.assert_close(own.apply(levels)[0, 0], torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64))
+
+    def test_whole_numbers_and_floats_agree(self):
+        floats = (self.IMAGE / np.float32(255)).astype(np.float32)
+        one, other = (Percentiles().for_image(image) for image in (self.IMAGE, floats))
+        np.testing.assert_allclose(one.mean, other.mean, rtol=1e-6)
+        np.testing.assert_allclose(one.std, other.std, rtol=1e-6)
+
+    @pytest.mark.parametrize("kind", [np.uint8, np.float32])
+    def test_symmetries_change_nothing_to_the_bit(self, kind):
+        image = (self.IMAGE / (1 if kind is np.uint8 else 255)).astype(kind)
+        percentiles = Percentiles(10, 60)
+        own = percentiles.for_image(image)
+        for turns in range(4):
+            turned = np.rot90(image, turns, (1, 2))
+            assert percentiles.for_image(turned) == percentiles.for_image(turned[..., ::-1]) == own
+        assert percentiles.for_image(image[:, :8]) != own
+
+    def test_brightness_and_contrast_of_an_image_do_not_matter(self):
+        brighter = self.IMAGE * 2 + 7
+        one, other = (Percentiles().for_image(image).apply(torch.from_numpy(image)) for image in (self.IMAGE, brighter))
+        torch.testing.assert_close(one, other)
+        fitted = Normalisation.of(self.IMAGE[None])
+        assert (fitted.apply(torch.from_numpy(brighter)) - fitted.apply(torch.from_numpy(self.IMAGE))).abs().max() > 1
+
+    def test_an_empty_image_stays_flat(self):
+        flat = np.full((1, 20, 20), 40, np.uint8)
+        flat[0, 0, 0] = 41
+        assert Percentiles().for_image(flat).apply(torch.from_numpy(flat)).abs().max() < 0.5
+
+    def test_wrong_percentiles_are_refused(self):
+        with pytest.raises(RequestError, match="expected percentiles 0 <= low < high <= 100"):
+            Percentiles(50, 50)
+
+    def test_records(self):
+        for normaliser in (Percentiles(2, 98, 0.1), Normalisation((0.5,), (0.25,), 255.0)):
+            assert normaliser_from(normaliser.to_dict()) == normaliser
+        with pytest.raises(RequestError, match="expected numbers in percentiles"):
+            normaliser_from({"low": [1], "high": 99, "least": 0.1})
+        with pytest.raises(RequestError, match="expected a normalisation with mean, std and scale"):
+            normaliser_from({"low": 1})

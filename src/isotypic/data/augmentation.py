@@ -1,4 +1,4 @@
-"""Random symmetries of a training batch: every image moved by its own element of a group of the plane.
+"""Random symmetries of a training batch: every image, and its label image, moved by its own element of the plane.
 
 The quarter turns and flips are exact: they permute pixels. On a rectangle only the elements that keep its
 shape are drawn. The draws come from torch's global generator on the CPU, so they are the same on every
@@ -45,17 +45,25 @@ class RandomElement(nn.Module):
         _check_batch(images)
         if not self.training:
             return images
-        drawn, moved = self.draw(images), torch.empty_like(images)
-        for element in drawn.unique().tolist():
-            rows = (drawn == element).nonzero().flatten().to(images.device)
-            moved[rows] = act(images[rows], element, self.group)
-        return moved
+        return self.move(images, self.draw(images))
 
     def draw(self, images: torch.Tensor) -> torch.Tensor:
         """Return one random element for each image, ``[B]`` int64 on the CPU."""
         square = images.shape[-2] == images.shape[-1]
         elements = torch.arange(self.group.order) if square else self.keeping
         return elements[torch.randint(len(elements), (len(images),))]
+
+    def move(self, images: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+        """Return images ``[B, C, H, W]``, each moved by the element drawn for it."""
+        moved = torch.empty_like(images)
+        for element in drawn.unique().tolist():
+            rows = (drawn == element).nonzero().flatten().to(images.device)
+            moved[rows] = act(images[rows], element, self.group)
+        return moved
+
+    def move_labels(self, labels: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+        """Return label images ``[B, H, W]``, each moved by the element drawn for it."""
+        return self.move(labels[:, None], drawn)[:, 0]
 
 
 class RandomAngle(nn.Module):
@@ -76,19 +84,64 @@ class RandomAngle(nn.Module):
         _check_batch(images)
         if not self.training:
             return images
-        degrees = torch.rand(len(images)) * 360
-        return rotate(images, degrees.to(images), mode="bilinear", padding_mode="zeros", align_corners=True)
+        return self.move(images, self.draw(images))
+
+    def draw(self, images: torch.Tensor) -> torch.Tensor:
+        """Return one random angle in degrees for each image, ``[B]`` on the CPU."""
+        return torch.rand(len(images)) * 360
+
+    def move(self, images: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+        """Return images ``[B, C, H, W]``, each rotated by its angle."""
+        return rotate(images, drawn.to(images), mode="bilinear", padding_mode="zeros", align_corners=True)
+
+    def move_labels(self, labels: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+        """Return label images ``[B, H, W]``, each rotated by its angle: the nearest label, background outside."""
+        numbers = labels[:, None].float()  # exact below 2^24, and labels have no gaps
+        turned = rotate(numbers, drawn.to(numbers), mode="nearest", padding_mode="zeros", align_corners=True)
+        return turned[:, 0].to(labels.dtype)
 
 
-AUGMENTATIONS: Mapping[str, Callable[[], nn.Module]] = MappingProxyType(
+class Pairwise(nn.Module):
+    """Move the images and the label images of a batch by the same draws.
+
+    Args:
+        symmetry: what draws and moves; None changes nothing.
+    """
+
+    def __init__(self, symmetry: RandomElement | RandomAngle | None) -> None:
+        super().__init__()
+        self.symmetry = symmetry
+
+    def forward(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the moved images and labels.
+
+        Args:
+            images: ``[B, C, H, W]`` float.
+            labels: ``[B, H, W]`` integer.
+
+        Raises:
+            RequestError: the shapes do not fit.
+        """
+        _check_batch(images)
+        if labels.shape != (len(images), *images.shape[2:]):
+            raise RequestError(
+                f"expected labels {[len(images), *images.shape[2:]]} for these images, received {list(labels.shape)}"
+            )
+        if self.symmetry is None or not self.training:
+            return images, labels
+        drawn = self.symmetry.draw(images)
+        return self.symmetry.move(images, drawn), self.symmetry.move_labels(labels, drawn)
+
+
+_SYMMETRIES: Mapping[str, Callable[[], RandomElement | RandomAngle]] = MappingProxyType(
     {
-        "none": nn.Identity,
         "rot90": partial(RandomElement, "p4"),
         "flips": partial(RandomElement, "pmm"),
         "d4": partial(RandomElement, "p4m"),
         "rotate": RandomAngle,
     }
 )
+AUGMENTATIONS: Mapping[str, Callable[[], nn.Module]] = MappingProxyType({"none": nn.Identity, **_SYMMETRIES})
 
 
 def augmentation(name: str) -> nn.Module:
@@ -100,6 +153,17 @@ def augmentation(name: str) -> nn.Module:
     if name not in AUGMENTATIONS:
         raise unknown("augmentation", name, AUGMENTATIONS)
     return AUGMENTATIONS[name]()
+
+
+def pair_augmentation(name: str) -> Pairwise:
+    """Return an augmentation of images with their label images: none, rot90, flips, d4 or rotate.
+
+    Raises:
+        RequestError: there is no such augmentation.
+    """
+    if name not in AUGMENTATIONS:
+        raise unknown("augmentation", name, AUGMENTATIONS)
+    return Pairwise(_SYMMETRIES[name]() if name in _SYMMETRIES else None)
 
 
 def _check_batch(images: torch.Tensor) -> None:

@@ -1,4 +1,4 @@
-"""The data sets by name, and what a path is most likely to hold."""
+"""The data sets by name, and what a path is most likely to hold: images with classes, and images with labels."""
 
 from __future__ import annotations
 
@@ -6,15 +6,28 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from isotypic.data.config import DataConfig
-from isotypic.data.datasets import digits, folder, medmnist, mnist
+from isotypic.data.config import DataConfig, SegmentationDataConfig
+from isotypic.data.datasets import bbbc038, cremi, digits, folder, labelled_folder, medmnist, mnist, stack
 from isotypic.data.image_set import ImageSet
+from isotypic.data.labelled_images import LabelledImages, refuse_small
+from isotypic.data.readers.tree import open_tree
+from isotypic.data.synthetic import sticks
 from isotypic.errors import RequestError, unknown
 
 Loader = Callable[[DataConfig, Path], ImageSet]
+LabelledLoader = Callable[[SegmentationDataConfig, Path], LabelledImages]
 
 DATASETS: Mapping[str, Loader] = MappingProxyType(
     {"digits": digits.load, "mnist": mnist.load, "medmnist": medmnist.load, "folder": folder.load}
+)
+LABELLED: Mapping[str, LabelledLoader] = MappingProxyType(
+    {
+        "sticks": sticks.load,
+        "bbbc038": bbbc038.load,
+        "cremi": cremi.load,
+        "stack": stack.load,
+        "labelled_folder": labelled_folder.load,
+    }
 )
 
 
@@ -31,6 +44,24 @@ def load(config: DataConfig, cache: Path) -> ImageSet:
     if config.dataset not in DATASETS:
         raise unknown("data set", config.dataset, DATASETS)
     return DATASETS[config.dataset](config, cache)
+
+
+def load_labelled(config: SegmentationDataConfig, cache: Path) -> LabelledImages:
+    """Load the data set for segmentation that ``config`` names.
+
+    Args:
+        config: the data section of a recipe for segmentation.
+        cache: folder for decoded images; may be removed at any time between runs.
+
+    Raises:
+        RequestError: the name is unknown, the data set refuses what it finds, or an image is smaller than
+            ``config.minimum_side``.
+    """
+    if config.dataset not in LABELLED:
+        raise unknown("data set", config.dataset, LABELLED)
+    labelled = LABELLED[config.dataset](config, cache)
+    refuse_small(labelled, config.minimum_side)
+    return labelled
 
 
 def recognise(path: Path) -> str:
@@ -52,3 +83,23 @@ def recognise(path: Path) -> str:
     if mnist.is_image_file(path):
         return "mnist"
     raise RequestError(f"{path}: not a data set: expected an .npz file, MNIST's IDX images or a folder of images")
+
+
+def recognise_labelled(path: Path) -> str:
+    """Return the name of the data set for segmentation that reads a path.
+
+    Args:
+        path: an HDF5 file or a folder of them (cremi); or a folder or a zip archive with ``<id>/images/<id>.png``
+            and ``<id>/masks`` (bbbc038), with ``raw`` and ``membranes`` (stack), or another (labelled_folder).
+
+    Raises:
+        RequestError: nothing is there, or it is a file of another kind.
+    """
+    if path.is_file() and path.suffix.lower() in cremi.SUFFIXES:
+        return "cremi"
+    names = open_tree(path).names
+    if path.is_dir() and any(Path(name).suffix.lower() in cremi.SUFFIXES for name in names):
+        return "cremi"
+    if bbbc038.recognises(names):
+        return "bbbc038"
+    return "stack" if stack.recognises(names) else "labelled_folder"

@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from isotypic.configuration import Config
 
 Pixels = Annotated[int, Field(ge=1, le=16384)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+Level = Annotated[int, Field(ge=0, le=255)]
+Micrometres = Annotated[float, Field(gt=0)]
+
+
+class Fractions(Protocol):
+    """How much of a set is held out, and by which draw."""
+
+    @property
+    def test_fraction(self) -> float:
+        """Share of all images that goes to a test set made here."""
+
+    @property
+    def validation_fraction(self) -> float:
+        """Share of the images outside the test set that goes to a validation set made here."""
+
+    @property
+    def split_seed(self) -> int:
+        """Seed of the split."""
 
 
 class DataConfig(BaseModel):
@@ -41,3 +61,99 @@ class DataConfig(BaseModel):
     def size(self) -> tuple[int, int] | None:
         """The (height, width) that images are brought to, or None to leave them as they are."""
         return (self.resize, self.resize) if isinstance(self.resize, int) else self.resize
+
+
+class SticksConfig(Config):
+    """Scattered sticks made from a seed; lengths are in pixels of a 256×256 image and scale with ``size``."""
+
+    size: int = Field(256, ge=32, le=4096, description="side of the square images; all lengths scale with size / 256")
+    count: int = Field(4, ge=1, le=64, description="sticks an image")
+    length: tuple[float, float] = Field(
+        (90, 90), description="range of whole lengths, drawn once a stick; (80, 100) is the common alternative"
+    )
+    width: float = Field(15, ge=8, le=64, description="width of every stick")
+    fill: Level | Literal["random"] = Field(
+        128, description="grey level inside the outline; random: a colour of its own for every stick (RGB images)"
+    )
+    train_images: int = Field(512, ge=1, description="training images")
+    validation_images: int = Field(16, ge=1, description="validation images")
+    test_images: int = Field(16, ge=1, description="test images")
+    seed: int = Field(0, ge=0, description="seed of the images; the parts are independent of each other's size")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> SticksConfig:
+        shortest, longest = self.length
+        if not self.width <= shortest <= longest <= 256:
+            raise ValueError(f"length: expected a range within {self.width:g}..256, received {list(self.length)}")
+        return self
+
+
+class FourNucleiConfig(Config):
+    """Crops of exactly ``nuclei`` whole nuclei, padded to one size with the mean of their image."""
+
+    nuclei: int = Field(4, ge=1, le=64, description="whole nuclei a crop")
+    size: int = Field(256, ge=32, le=4096, description="side of the padded image; larger crops are not taken")
+    margin: int = Field(8, ge=0, le=256, description="pixels kept around the nuclei where no other nucleus is met")
+    train_images: int = Field(500, ge=1, description="training crops")
+    validation_images: int = Field(16, ge=1, description="validation crops")
+    test_images: int = Field(16, ge=1, description="test crops")
+    seed: int = Field(0, ge=0, description="seed of the choice of crops")
+
+
+class CremiConfig(Config):
+    """What is learned from the neurons of a CREMI volume."""
+
+    target: Literal["boundary", "neurons"] = Field(
+        "boundary", description="boundary: two classes, from the changes of label in a section; neurons: instances"
+    )
+    distance: float = Field(0, ge=0, le=64, description="widen the boundary to all pixels within so many pixels of it")
+
+
+class StackConfig(Config):
+    """The two parts of a stack of sections: folders of images of equal names, or TIFF files of several pages."""
+
+    images: str = Field("raw", description="folder with the sections, or TIFF file without its suffix")
+    labels: str = Field("membranes", description="folder with the two-valued masks, or TIFF file without its suffix")
+    invert: bool = Field(False, description="masks mark the class with zero, as ISBI 2012 marks its membranes")
+
+
+class SegmentationDataConfig(Config):
+    """The ``data`` section of a recipe for segmentation; an unknown key or a value out of range is refused."""
+
+    dataset: str = Field("sticks", description="name of the data set: sticks, bbbc038, cremi, stack or labelled_folder")
+    path: Path | None = Field(None, description="where the data set lies (a file, a folder or a zip archive)")
+    colour: Literal["keep", "grey", "rgb"] = Field(
+        "keep", description="channels: keep, grey (0.2989 R + 0.587 G + 0.114 B) or rgb (grey three times)"
+    )
+    crop: Pixels | tuple[Pixels, Pixels] | None = Field(
+        None, description="window of a training batch, one side or (height, width); none: whole images of one size"
+    )
+    minimum_side: Pixels = Field(16, description="an image with a shorter side is refused")
+    normalise: Literal["set", "image"] = Field(
+        "set",
+        description="set: zero mean and unit variance over the training images; image: each image's own percentiles",
+    )
+    pixel_size: Micrometres | None = Field(
+        None, description="side of a pixel in micrometres; none: what the file says, if it says anything"
+    )
+    sticks: SticksConfig = Field(SticksConfig(), description="of the data set sticks")
+    four_nuclei: FourNucleiConfig | None = Field(
+        None, description="of bbbc038: crops of four nuclei ({} for the defaults); none: the whole images"
+    )
+    cremi: CremiConfig = Field(CremiConfig(), description="of the data set cremi")
+    stack: StackConfig = Field(StackConfig(), description="of the data set stack")
+    test_fraction: Fraction = Field(0.1, description="share of all images that goes to a test set made here")
+    validation_fraction: Fraction = Field(
+        0.1, description="share of the images outside the test set that goes to a validation set made here"
+    )
+    split_seed: int = Field(0, ge=0, description="seed of the split; other seeds leave the split as it is")
+
+    @property
+    def window(self) -> tuple[int, int] | None:
+        """The (height, width) of a training window, or None for whole images."""
+        return (self.crop, self.crop) if isinstance(self.crop, int) else self.crop
+
+    @property
+    def pixel_sides(self) -> tuple[float, float] | None:
+        """The (height, width) of a pixel in micrometres, or None to take the file's."""
+        return None if self.pixel_size is None else (self.pixel_size, self.pixel_size)

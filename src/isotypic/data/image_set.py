@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from mmap import mmap
 from typing import Any
 
 import numpy as np
 
+from isotypic.data.mapped import packed, unpacked
 from isotypic.errors import RequestError
 
 PARTS = ("train", "validation", "test")
@@ -40,21 +40,19 @@ class ImageSet:
     def __post_init__(self) -> None:
         _check_images(self.name, self.images)
         for what in ("labels", "subjects", "split"):
-            _check_length(self.name, what, getattr(self, what), len(self.images))
+            check_length(self.name, what, getattr(self, what), len(self.images))
         check_labels(self.name, self.labels, self.classes)
         if self.split is not None:
-            _check_split(self.name, self.split)
+            check_split(self.name, self.split)
             if self.subjects is not None:
                 refuse_leak(self.name, self.subjects, self.split)
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle a memory map as its file's name, so that worker processes share it instead of copying it."""
-        return {**self.__dict__, "images": _mapping(self.images)}
+        return {**self.__dict__, "images": packed(self.images)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        images = state["images"]
-        mapped = np.memmap(**images) if isinstance(images, dict) else images
-        self.__dict__.update(state, images=mapped)
+        self.__dict__.update(state, images=unpacked(state["images"]))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -76,14 +74,6 @@ def full_scale(images: np.ndarray) -> float:
     return 255.0 if images.dtype == np.uint8 else 1.0
 
 
-def _mapping(images: np.ndarray) -> np.ndarray | dict[str, Any]:
-    """Return the arguments that map the same file again; an array that is no whole map stays as it is."""
-    if not (isinstance(images, np.memmap) and isinstance(images.base, mmap)):
-        return images
-    place = {"filename": str(images.filename), "mode": "r", "offset": images.offset}
-    return {**place, "dtype": images.dtype, "shape": images.shape}
-
-
 def _check_images(name: str, images: np.ndarray) -> None:
     if images.ndim != 4 or images.dtype not in (np.uint8, np.float32):
         raise RequestError(
@@ -93,7 +83,8 @@ def _check_images(name: str, images: np.ndarray) -> None:
         raise RequestError(f"{name}: no images: expected at least one of each of two classes")
 
 
-def _check_length(name: str, what: str, values: np.ndarray | None, count: int) -> None:
+def check_length(name: str, what: str, values: np.ndarray | None, count: int) -> None:
+    """Raise unless a column is absent or has one value an image."""
     if values is not None and values.shape != (count,):
         raise RequestError(f"{name}: expected {what} [{count}], one per image, received {list(values.shape)}")
 
@@ -115,20 +106,21 @@ def check_labels(name: str, labels: np.ndarray, classes: tuple[str, ...]) -> Non
         )
 
 
-def _check_split(name: str, split: np.ndarray) -> None:
+def check_split(name: str, split: np.ndarray) -> None:
+    """Raise unless every part of a split has a known name."""
     strange = sorted(set(np.unique(split).tolist()) - set(PARTS))
     if strange:
         raise RequestError(f"{name}: expected split names {', '.join(PARTS)}, received {strange[0]!r}")
 
 
-def refuse_leak(name: str, subjects: np.ndarray, split: np.ndarray) -> None:
-    """Raise when a patient lies in two parts of a split, naming the patient and the parts."""
+def refuse_leak(name: str, subjects: np.ndarray, split: np.ndarray, kind: str = "patient") -> None:
+    """Raise when a patient (or a source of another kind) lies in two parts of a split, naming it and the parts."""
     pairs = np.unique(np.stack([subjects.astype(str), split.astype(str)]), axis=1)
     patients, parts = np.unique(pairs[0], return_counts=True)
     if (parts > 1).any():
         patient = str(patients[parts > 1][0])
         both = " and ".join(pairs[1][pairs[0] == patient])
         raise RequestError(
-            f"{name}: the split leaks: patient {patient!r} is in {both} ({int((parts > 1).sum())} such); "
-            "keep each patient on one side, or leave the split out and have one made"
+            f"{name}: the split leaks: {kind} {patient!r} is in {both} ({int((parts > 1).sum())} such); "
+            f"keep each {kind} on one side, or leave the split out and have one made"
         )

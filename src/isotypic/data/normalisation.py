@@ -1,10 +1,15 @@
-"""Zero mean and unit variance per channel: ``(x / scale - mean) / std``, fitted to the training images."""
+"""Images brought to a common range, ``(x / scale - mean) / std``: by the training set, or each by itself.
+
+:class:`Normalisation` has one mean and deviation a channel, fitted to the training images.
+:class:`Percentiles` gives every image a normalisation of its own, from its grey levels alone; their order in the
+image does not matter, so it commutes with every symmetry of the pixel grid to the bit.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -54,18 +59,36 @@ class Normalisation:
             RequestError: there are no images, or a value is not finite.
         """
         rows = np.arange(len(images)) if indices is None else np.sort(indices)
-        count, mean, squares = 0, np.zeros(images.shape[1]), np.zeros(images.shape[1])
-        for block in _blocks(images, rows):
+        return cls._merged(_blocks(images, rows), full_scale(images))
+
+    @classmethod
+    def of_each(cls, images: Iterable[np.ndarray], scale: float) -> Normalisation:
+        """Fit to images ``[C, y, x]`` of different sizes, every pixel with the same weight; one at a time.
+
+        Raises:
+            RequestError: there are no images, or a value is not finite.
+        """
+        return cls._merged((image.reshape(len(image), -1).astype(np.float64) for image in images), scale)
+
+    @classmethod
+    def _merged(cls, blocks: Iterable[np.ndarray], scale: float) -> Normalisation:
+        count, mean, squares = 0, np.zeros(()), np.zeros(())
+        for block in blocks:
             values, centre = block.shape[1], block.mean(axis=1)
             shift, total = centre - mean, count + values
-            squares += ((block - centre[:, None]) ** 2).sum(axis=1) + shift**2 * (count * values / total)
-            mean += shift * (values / total)
+            squares = squares + ((block - centre[:, None]) ** 2).sum(axis=1) + shift**2 * (count * values / total)
+            mean = mean + shift * (values / total)
             count = total
         if not count or not np.isfinite(squares).all():
-            raise RequestError(f"expected images with finite values, received {len(rows)} images with mean {mean}")
-        scale, std = full_scale(images), np.sqrt(squares / count)
+            received = f"a mean of {mean}" if count else "0 images"
+            raise RequestError(f"expected images with finite values, received {received}")
+        std = np.sqrt(squares / count)
         std = np.where(std > 1e-9 * np.abs(mean), std, scale)
         return cls(tuple((mean / scale).tolist()), tuple((std / scale).tolist()), scale)
+
+    def for_image(self, image: np.ndarray) -> Normalisation:
+        """Return the normalisation of one image: this one, for all."""
+        return self
 
     def apply(self, images: torch.Tensor) -> torch.Tensor:
         """Return ``(x / scale - mean) / std``.
@@ -103,6 +126,74 @@ class Normalisation:
             return cls(mean, std, float(record["scale"]))
         except TypeError as error:
             raise RequestError(f"expected numbers in a normalisation, received {dict(record)}") from error
+
+
+class Normaliser(Protocol):
+    """What knows the normalisation of an image."""
+
+    def for_image(self, image: np.ndarray) -> Normalisation:
+        """Return the normalisation of one whole image ``[C, y, x]``."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain lists and numbers for a YAML or JSON record."""
+
+
+@dataclass(frozen=True)
+class Percentiles:
+    """Stretch every image by itself: its ``low`` percentile to -1 and its ``high`` percentile to 1.
+
+    The percentiles are of all channels together, so colours keep their hue: the least level that a share of at
+    least ``low`` percent of the values does not exceed, and likewise ``high``.
+
+    Args:
+        low: in percent.
+        high: in percent, above ``low``.
+        least: the smallest range that is stretched, as a share of the full scale: an empty image stays flat
+            instead of becoming noise.
+
+    Raises:
+        RequestError: not ``0 <= low < high <= 100``, or the least range is not positive.
+    """
+
+    low: float = 1.0
+    high: float = 99.8
+    least: float = 0.02
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.low < self.high <= 100 and self.least > 0):
+            raise RequestError(f"expected percentiles 0 <= low < high <= 100 and least > 0, received {self}")
+
+    def for_image(self, image: np.ndarray) -> Normalisation:
+        """Return the stretching of one whole image ``[C, y, x]`` of uint8 or float32."""
+        scale = full_scale(image)
+        low, high = (float(level) / scale for level in _levels(image, (self.low, self.high)))
+        middle, half = (low + high) / 2, max(high - low, self.least) / 2
+        return Normalisation((middle,) * len(image), (half,) * len(image), scale)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain numbers for a YAML or JSON record."""
+        return asdict(self)
+
+
+def normaliser_from(record: Mapping[str, Any]) -> Normaliser:
+    """Return what :meth:`Normalisation.to_dict` or :meth:`Percentiles.to_dict` wrote.
+
+    Raises:
+        RequestError: a key is missing or strange, or a value is no number.
+    """
+    if set(record) != {"low", "high", "least"}:
+        return Normalisation.from_dict(record)
+    try:
+        return Percentiles(**{key: float(value) for key, value in record.items()})
+    except TypeError as error:
+        raise RequestError(f"expected numbers in percentiles, received {dict(record)}") from error
+
+
+def _levels(image: np.ndarray, percentages: tuple[float, float]) -> np.ndarray:
+    if image.dtype != np.uint8:
+        return np.percentile(image, percentages, method="inverted_cdf")
+    shares = np.cumsum(np.bincount(image.reshape(-1), minlength=256)) / image.size
+    return np.searchsorted(shares, np.array(percentages) / 100)
 
 
 def _blocks(images: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:

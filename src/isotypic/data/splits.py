@@ -1,8 +1,8 @@
 """Splits into training, validation and test images, and nested subsets of the training images.
 
-A split is stratified by class. Where the patients are known no patient is ever in two parts: patients are
-dealt in a random order, each to the held-out part if that brings its class counts nearer to the fraction
-asked for, and the best of several orders is kept.
+A split is stratified by class, and of labelled images by kind. Where the patients are known no patient is
+ever in two parts: patients are dealt in a random order, each to the held-out part if that brings its class
+counts nearer to the fraction asked for, and the best of several orders is kept.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isotypic.data.config import DataConfig
+from isotypic.data.config import Fractions
 from isotypic.data.image_set import PARTS, ImageSet
+from isotypic.data.labelled_images import LabelledImages
 from isotypic.errors import RequestError
 
 _DEALS = 16
@@ -35,7 +36,7 @@ class Splits:
     test: np.ndarray
 
 
-def split(image_set: ImageSet, config: DataConfig) -> Splits:
+def split(image_set: ImageSet, config: Fractions) -> Splits:
     """Split a set of images, keeping what split it came with and cutting the parts that it lacks.
 
     The test part is ``config.test_fraction`` of the training images; the validation part is
@@ -48,17 +49,53 @@ def split(image_set: ImageSet, config: DataConfig) -> Splits:
     Raises:
         RequestError: a part would be empty, or the training part would have one class only.
     """
-    train, validation, test = _own(image_set)
-    if not len(test):
-        train, test = _cut(image_set, train, config.test_fraction, [config.split_seed, 0])
-    if not len(validation):
-        train, validation = _cut(image_set, train, config.validation_fraction, [config.split_seed, 1])
-    if len(np.unique(image_set.labels[train])) < 2:
+    material = _Material(image_set.name, image_set.labels, image_set.subjects, image_set.split)
+    splits = _parts(material, config)
+    if len(np.unique(image_set.labels[splits.train])) < 2:
         raise RequestError(
-            f"{image_set.name}: the training part would have one class only ({len(train)} images); "
+            f"{image_set.name}: the training part would have one class only ({len(splits.train)} images); "
             "give more patients, or smaller data.test_fraction and data.validation_fraction"
         )
-    return Splits(train, validation, test)
+    return splits
+
+
+def split_labelled(labelled: LabelledImages, config: Fractions) -> Splits:
+    """Split labelled images as :func:`split` does, balanced over their kinds in place of classes.
+
+    Args:
+        labelled: the images; sources are kept together, their own split is respected.
+        config: fractions and seed.
+
+    Raises:
+        RequestError: a part would be empty.
+    """
+    origins = labelled.origins
+    kinds = np.zeros(len(labelled), dtype=np.int64) if origins.kinds is None else origins.kinds
+    return _parts(_Material(labelled.name, kinds, origins.subjects, origins.split), config)
+
+
+def by_depth(name: str, count: int, config: Fractions) -> np.ndarray:
+    """Return the part of each section of a stack, ``[count]`` str: training first, then validation, then test.
+
+    Neighbouring sections are nearly the same; a part that is one piece touches the others in one place only.
+
+    Args:
+        name: what the stack is called in errors.
+        count: how many sections it has.
+        config: the fractions; every part has one section at least.
+
+    Raises:
+        RequestError: there are fewer sections than parts.
+
+    >>> from isotypic.data.config import DataConfig
+    >>> by_depth("a", 6, DataConfig()).tolist()
+    ['train', 'train', 'train', 'validation', 'test', 'test']
+    """
+    if count < len(PARTS):
+        raise RequestError(f"{name}: expected at least {len(PARTS)} sections, one a part, received {count}")
+    test = min(max(round(config.test_fraction * count), 1), count - 2)
+    validation = min(max(round(config.validation_fraction * (count - test)), 1), count - test - 1)
+    return np.repeat(PARTS, [count - test - validation, validation, test])
 
 
 def nested_subsets(
@@ -108,25 +145,44 @@ def _rank_within_class(labels: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def _own(image_set: ImageSet) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+@dataclass(frozen=True, eq=False)
+class _Material:
+    """What a split is made from, one entry an image: what it is balanced over, source or None, own part or None."""
+
+    name: str
+    strata: np.ndarray
+    subjects: np.ndarray | None
+    split: np.ndarray | None
+
+
+def _parts(material: _Material, config: Fractions) -> Splits:
+    train, validation, test = _own(material)
+    if not len(test):
+        train, test = _cut(material, train, config.test_fraction, [config.split_seed, 0])
+    if not len(validation):
+        train, validation = _cut(material, train, config.validation_fraction, [config.split_seed, 1])
+    return Splits(train, validation, test)
+
+
+def _own(material: _Material) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the parts that the set came with; without a split everything is training."""
-    if image_set.split is None:
+    if material.split is None:
         nothing = np.empty(0, dtype=np.int64)
-        return np.arange(len(image_set)), nothing, nothing
-    train, validation, test = (np.flatnonzero(image_set.split == part) for part in PARTS)
+        return np.arange(len(material.strata)), nothing, nothing
+    train, validation, test = (np.flatnonzero(material.split == part) for part in PARTS)
     return train, validation, test
 
 
-def _cut(image_set: ImageSet, rows: np.ndarray, fraction: float, seed: list[int]) -> tuple[np.ndarray, np.ndarray]:
+def _cut(material: _Material, rows: np.ndarray, fraction: float, seed: list[int]) -> tuple[np.ndarray, np.ndarray]:
     """Return what stays of some rows and what is held out of them."""
     generator = np.random.default_rng(seed)
-    if image_set.subjects is None:
-        held = _held_by_class(image_set.labels[rows], fraction, generator)
+    if material.subjects is None:
+        held = _held_by_class(material.strata[rows], fraction, generator)
     else:
-        held = _held_by_subject(image_set.labels[rows], image_set.subjects[rows], fraction, generator)
+        held = _held_by_subject(material.strata[rows], material.subjects[rows], fraction, generator)
     if not held.any() or held.all():
         raise RequestError(
-            f"{image_set.name}: {len(rows)} images cannot be split with the fraction {fraction:g} held out: "
+            f"{material.name}: {len(rows)} images cannot be split with the fraction {fraction:g} held out: "
             "a part would be empty; give more images or patients, or another fraction"
         )
     return rows[~held], rows[held]

@@ -8,6 +8,9 @@ are refused.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import imageio.v3
@@ -41,18 +44,69 @@ def read(path: Path) -> np.ndarray:
     if not path.is_file():
         raise RequestError(f"{path}: no such image file")
     if path.stat().st_size == 0:
-        raise RequestError(f"{path}: the image file is empty; remove it or fetch it again")
+        raise _empty(path)
+    return to_uint8(path, pixels_of(path, path))
+
+
+def decode(name: str, content: bytes) -> np.ndarray:
+    """Return the image of a file that is already in memory, as :func:`read` does.
+
+    Args:
+        name: what the file is called, for errors; its suffix tells a TIFF file.
+        content: the bytes of the file.
+
+    Raises:
+        RequestError: as :func:`read`.
+    """
+    return to_uint8(name, pixels_of(name, BytesIO(content)))
+
+
+def pixels_of(name: Path | str, source: Path | BytesIO) -> np.ndarray:
+    """Return the values of an image file as they are stored, ``[C, H, W]`` with one channel or three.
+
+    Args:
+        name: what the file is called, for errors; its suffix tells a TIFF file.
+        source: the file, or its bytes.
+
+    Raises:
+        RequestError: the file is empty, corrupt or of several pages.
+    """
+    if isinstance(source, BytesIO) and not source.getbuffer().nbytes:
+        raise _empty(name)
     try:
-        pixels = _decoded(path)
+        tiff = Path(name).suffix.lower() in (".tif", ".tiff")
+        pixels = _decoded_tiff(name, source) if tiff else _decoded_plain(name, source)
     except RequestError:
         raise
     except Exception as error:  # decoders raise errors of every type on corrupt files
-        reason = " ".join(str(error).split())
-        raise RequestError(f"{path}: cannot be read as an image ({reason})") from error
-    return to_uint8(path, _channels_first(path, pixels))
+        raise _unreadable(name, error) from error
+    return _channels_first(name, pixels)
 
 
-def to_uint8(path: Path, pixels: np.ndarray) -> np.ndarray:
+def page_count(name: str, content: bytes) -> int:
+    """Return how many pages a TIFF file has.
+
+    Raises:
+        RequestError: the file is empty or corrupt.
+    """
+    with _opened_tiff(name, content) as file:
+        return len(file.pages)
+
+
+def pages_of(name: str, content: bytes) -> list[np.ndarray]:
+    """Return the pages of a TIFF file as they are stored, ``[y, x]`` each.
+
+    Raises:
+        RequestError: the file is empty or corrupt, or its pages are not grey.
+    """
+    with _opened_tiff(name, content) as file:
+        pages = [page.asarray() for page in file.pages]
+    if pages[0].ndim != 2:
+        raise RequestError(f"{name}: expected grey pages [y, x], received {list(pages[0].shape)}")
+    return pages
+
+
+def to_uint8(path: Path | str, pixels: np.ndarray) -> np.ndarray:
     """Return pixel values as uint8 by the rule of this module.
 
     Args:
@@ -78,13 +132,20 @@ def to_uint8(path: Path, pixels: np.ndarray) -> np.ndarray:
     return np.rint(pixels * 255.0).astype(np.uint8)
 
 
-def _decoded(path: Path) -> np.ndarray:
-    return _decoded_tiff(path) if path.suffix.lower() in (".tif", ".tiff") else _decoded_plain(path)
+@contextmanager
+def _opened_tiff(name: str, content: bytes) -> Iterator[tifffile.TiffFile]:
+    if not content:
+        raise _empty(name)
+    try:
+        with tifffile.TiffFile(BytesIO(content)) as file:
+            yield file
+    except Exception as error:  # decoders raise errors of every type on corrupt files
+        raise _unreadable(name, error) from error
 
 
-def _decoded_tiff(path: Path) -> np.ndarray:
+def _decoded_tiff(path: Path | str, source: Path | BytesIO) -> np.ndarray:
     """Return the only page of a TIFF file as [H, W] or [H, W, samples]."""
-    with tifffile.TiffFile(path) as file:
+    with tifffile.TiffFile(source) as file:
         _refuse_pages(path, len(file.pages))
         page = file.pages.first
         colours = tifffile.PHOTOMETRIC(page.photometric)
@@ -98,8 +159,8 @@ def _decoded_tiff(path: Path) -> np.ndarray:
     return np.moveaxis(pixels, 0, -1) if planar else pixels
 
 
-def _decoded_plain(path: Path) -> np.ndarray:
-    with imageio.v3.imopen(path, "r", plugin="pillow") as file:
+def _decoded_plain(path: Path | str, source: Path | BytesIO) -> np.ndarray:
+    with imageio.v3.imopen(source, "r", plugin="pillow") as file:
         _refuse_pages(path, file.properties(index=...).n_images)
         mode = file.metadata(index=0)["mode"]
         if mode in ("CMYK", "LAB", "HSV"):
@@ -107,12 +168,12 @@ def _decoded_plain(path: Path) -> np.ndarray:
         return np.asarray(file.read(index=0))
 
 
-def _refuse_pages(path: Path, pages: int) -> None:
+def _refuse_pages(path: Path | str, pages: int) -> None:
     if pages != 1:
         raise RequestError(f"{path}: expected one image, received {pages} pages; save them as single images")
 
 
-def _channels_first(path: Path, pixels: np.ndarray) -> np.ndarray:
+def _channels_first(path: Path | str, pixels: np.ndarray) -> np.ndarray:
     """Return [H, W] or [H, W, 1..4] as [1, H, W] or [3, H, W], an alpha channel (2nd or 4th) dropped."""
     if pixels.ndim == 2:
         return pixels[None]
@@ -120,6 +181,15 @@ def _channels_first(path: Path, pixels: np.ndarray) -> np.ndarray:
         raise RequestError(f"{path}: expected a grey or RGB image, received an array {list(pixels.shape)}")
     colours = 1 if pixels.shape[2] <= 2 else 3
     return np.moveaxis(pixels[..., :colours], -1, 0)
+
+
+def _empty(name: Path | str) -> RequestError:
+    return RequestError(f"{name}: the image file is empty; remove it or fetch it again")
+
+
+def _unreadable(name: Path | str, error: Exception) -> RequestError:
+    reason = " ".join(str(error).split())
+    return RequestError(f"{name}: cannot be read as an image ({reason})")
 
 
 def _hidden(path: Path) -> bool:

@@ -1,0 +1,130 @@
+import re
+
+import pytest
+import torch
+
+from isotypic.data.augmentation import AUGMENTATIONS, augmentation, pair_augmentation
+from isotypic.data.intensity import INTENSITIES, RandomIntensity, Ranges, intensity
+from isotypic.errors import RequestError
+
+EXACT = ["none", "rot90", "flips", "d4"]
+
+
+def pairs(count=40, height=9, width=9, seed=0):
+    """Return images that are their own labels."""
+    labels = torch.randint(0, 200, (count, height, width), generator=torch.Generator().manual_seed(seed))
+    return labels[:, None].float(), labels
+
+
+@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("size", [(9, 9), (8, 8), (7, 10)])
+def test_labels_move_with_their_images(name, size):
+    torch.manual_seed(0)
+    images, labels = pairs(40, *size)
+    moved, followed = pair_augmentation(name)(images, labels)
+    assert followed.dtype == torch.int64
+    assert torch.equal(moved[:, 0].long(), followed)
+    assert torch.equal(moved, images) == (name == "none")
+
+
+def test_draws_of_their_own_would_tear_them_apart():
+    torch.manual_seed(0)
+    images, labels = pairs()
+    torn = augmentation("d4")(images), augmentation("d4")(labels[:, None])
+    assert not torch.equal(torn[0].long(), torn[1])
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_the_images_move_as_they_do_alone(name):
+    images, labels = pairs()
+    moved = []
+    for move in (lambda: pair_augmentation(name)(images, labels)[0], lambda: augmentation(name)(images)):
+        torch.manual_seed(1)
+        moved.append(move())
+    assert torch.equal(*moved)
+
+
+def test_any_angle_takes_the_nearest_label():
+    torch.manual_seed(0)
+    y, x = torch.meshgrid(torch.arange(41.0) - 20, torch.arange(41.0) - 20, indexing="ij")
+    labels = torch.where((x**2 + y**2) < 18**2, torch.where(x > 0, 7, 100_000), 0).expand(30, 41, 41)
+    images, followed = pair_augmentation("rotate")((labels > 0)[:, None].float() + (labels == 7)[:, None], labels)
+    assert followed.dtype == torch.int64
+    assert followed.unique().tolist() == [0, 7, 100_000]
+    nearest = torch.tensor([0, 100_000, 7])[images[:, 0].round().long()]
+    assert (nearest == followed).float().mean() > 0.97
+    assert (nearest == labels).float().mean() < 0.8
+    assert (pair_augmentation("rotate")(torch.ones(30, 1, 41, 41), labels + 1)[1][:, 0, 0] == 0).float().mean() > 0.5
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_evaluation_changes_nothing(name):
+    images, labels = pairs()
+    moving = pair_augmentation(name).eval()
+    assert all(map(torch.equal, moving(images, labels), (images, labels)))
+    assert moving.state_dict() == {}
+
+
+def test_wrong_pairs_are_refused():
+    with pytest.raises(RequestError, match=r"unknown augmentation 'rot': did you mean 'rot90'\?"):
+        pair_augmentation("rot")
+    images, labels = pairs(4)
+    message = re.escape("expected labels [4, 9, 9] for these images, received [4, 9, 8]")
+    with pytest.raises(RequestError, match=message):
+        pair_augmentation("none")(images, labels[..., :-1])
+    with pytest.raises(RequestError, match=re.escape("expected a batch of images [B, C, H, W], received [4, 9, 9]")):
+        pair_augmentation("d4")(labels, labels)
+
+
+class TestIntensity:
+    IMAGES = torch.randn(500, 2, 6, 6, generator=torch.Generator().manual_seed(0))
+
+    def changed(self, ranges, seed=0):
+        torch.manual_seed(seed)
+        return RandomIntensity(ranges)(self.IMAGES)
+
+    def fits(self, ranges):
+        """Return the factor and the shift of every image by least squares, and what they leave."""
+        before, after = self.IMAGES.flatten(1), self.changed(ranges).flatten(1)
+        design = torch.stack([before, torch.ones_like(before)], dim=2)
+        solved = torch.linalg.lstsq(design, after[..., None]).solution
+        return solved[:, 0, 0], solved[:, 1, 0], (design @ solved - after[..., None]).std(dim=(1, 2))
+
+    def test_factors_and_shifts_lie_in_their_ranges(self):
+        factors, shifts, left = self.fits(Ranges(contrast=0.4, brightness=0.3))
+        assert left.max() < 1e-5
+        for values, bound in ((factors.log(), 0.4), (shifts, 0.3)):
+            assert values.abs().max() <= bound + 1e-5
+            assert values.std() == pytest.approx(bound / 3**0.5, rel=0.1)
+
+    def test_light_becomes_dark_as_often_as_asked(self):
+        factors, _, _ = self.fits(Ranges(invert=0.25))
+        assert (factors < 0).float().mean() == pytest.approx(0.25, abs=0.06)
+        torch.testing.assert_close(factors.abs(), torch.ones(500))
+
+    def test_noise_has_its_deviation(self):
+        _, _, left = self.fits(Ranges(noise=0.2))
+        assert left.mean() == pytest.approx(0.1, rel=0.15)
+        assert left.max() < 0.3
+
+    @pytest.mark.parametrize("name", INTENSITIES)
+    def test_draws_come_from_the_global_generator_and_evaluation_changes_nothing(self, name):
+        one, same, other = (self.changed(INTENSITIES[name], seed) for seed in (1, 1, 2))
+        assert torch.equal(one, same)
+        assert torch.equal(one, other) == (name == "none")
+        assert torch.equal(intensity(name).eval()(self.IMAGES), self.IMAGES)
+
+    @pytest.mark.parametrize(("name", "commutes"), [("contrast", True), ("noise", False)])
+    def test_changes_of_whole_images_commute_with_the_symmetries(self, name, commutes):
+        turned = self.IMAGES.rot90(1, (2, 3))
+        torch.manual_seed(0)
+        after = intensity(name)(turned)
+        assert torch.equal(after, self.changed(INTENSITIES[name]).rot90(1, (2, 3))) == commutes
+
+    def test_wrong_requests_are_refused(self):
+        with pytest.raises(RequestError, match=r"unknown intensity augmentation 'inverse': did you mean 'invert'\?"):
+            intensity("inverse")
+        with pytest.raises(RequestError, match="expected ranges of at least 0 and a probability"):
+            Ranges(invert=1.5)
+        with pytest.raises(RequestError, match="expected a batch of images"):
+            intensity("contrast")(torch.zeros(3, 8, 8))
