@@ -1,6 +1,20 @@
 """One architecture family a module; the trivial group gives the baseline."""
 
+from isotypic.models.boundary import BoundaryConfig, BoundaryNet
 from isotypic.models.convnet import ConvNet, ConvNetConfig
+from isotypic.models.heads import Head, split_heads
 from isotypic.models.matching import Match, matched_fields
+from isotypic.models.unet import UNet, UNetConfig
 
-__all__ = ["ConvNet", "ConvNetConfig", "Match", "matched_fields"]
+__all__ = [
+    "BoundaryConfig",
+    "BoundaryNet",
+    "ConvNet",
+    "ConvNetConfig",
+    "Head",
+    "Match",
+    "UNet",
+    "UNetConfig",
+    "matched_fields",
+    "split_heads",
+]

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from torch import nn
 
+from isotypic.groups.catalogue import resolve
+from isotypic.models.boundary import BoundaryConfig, BoundaryNet
 from isotypic.models.convnet import ConvNet, ConvNetConfig
+from isotypic.models.unet import UNet, UNetConfig
+from isotypic.models.voting import Voting
 
 ModelConfig = ConvNetConfig
-"""The ``model`` section of a recipe; a union over the families, told apart by ``family``."""
+"""The ``model`` section of a recipe for classification; a union over the families, told apart by ``family``."""
+
+DenseModelConfig = UNetConfig | BoundaryConfig
+"""The ``model`` section of a recipe for segmentation, likewise."""
 
 
 def build(config: ModelConfig, in_channels: int, classes: int) -> nn.Module:
@@ -19,6 +26,19 @@ def build(config: ModelConfig, in_channels: int, classes: int) -> nn.Module:
         classes: how many logits.
     """
     return _FAMILIES[config.family](config, in_channels, classes)
+
+
+def build_dense(config: DenseModelConfig, in_channels: int) -> nn.Module:
+    """Make a freshly initialised dense network.
+
+    Args:
+        config: family, group, widths and heads.
+        in_channels: channels of the image.
+    """
+    if isinstance(config, UNetConfig):
+        return UNet(config, in_channels)
+    net, views = BoundaryNet(config, in_channels), resolve(config.vote, 2)
+    return Voting(net, views) if views.order > 1 else net
 
 
 _FAMILIES = {"convnet": ConvNet}

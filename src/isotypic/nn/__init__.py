@@ -6,10 +6,12 @@ from isotypic.nn.dropout import GroupDropout
 from isotypic.nn.fieldwise import InvariantPool, Restrict, SteerableBatchNorm
 from isotypic.nn.layer import EquivariantLayer
 from isotypic.nn.linear import GroupLinear
+from isotypic.nn.maxout import FlipMaxConv2d, RotateMaxConv2d
 from isotypic.nn.nonlinearity import GatedNonlinearity, NormNonlinearity, PointwiseNonlinearity
 from isotypic.nn.norm import GroupBatchNorm, GroupGroupNorm, GroupInstanceNorm, GroupLayerNorm
 from isotypic.nn.plane import GroupConv2d, GroupConvTranspose2d
 from isotypic.nn.pooling import GroupPool, InvariantHead, ParityAvgPool, ParityMaxPool, ParityUpsample
+from isotypic.nn.rectangle import GroupRectangleConv2d
 from isotypic.nn.steerable import SteerableConv2d, SteerableConvTranspose2d
 from isotypic.nn.volume import GroupConv3d, GroupConvTranspose3d
 
@@ -18,6 +20,7 @@ __all__ = [
     "EquivariantLayer",
     "FieldPReLU",
     "FieldParameter",
+    "FlipMaxConv2d",
     "GatedNonlinearity",
     "GroupBatchNorm",
     "GroupConv2d",
@@ -30,6 +33,7 @@ __all__ = [
     "GroupLayerNorm",
     "GroupLinear",
     "GroupPool",
+    "GroupRectangleConv2d",
     "InvariantHead",
     "InvariantPool",
     "NormNonlinearity",
@@ -38,6 +42,7 @@ __all__ = [
     "ParityUpsample",
     "PointwiseNonlinearity",
     "Restrict",
+    "RotateMaxConv2d",
     "SteerableBatchNorm",
     "SteerableConv2d",
     "SteerableConvTranspose2d",

@@ -193,6 +193,8 @@ class GroupPool(EquivariantLayer):
     def forward(self, x: Tensor) -> Tensor:
         """Pool every field over its |G| channels."""
         self.check(x)
+        if self.in_type.group.order == 1:
+            return x
         fields = x.unflatten(1, (self.in_type.fields, -1))
         return fields.amax(2) if self.reduce is Reduction.MAX else fields.mean(2)
 

@@ -7,6 +7,7 @@ serves as well. A recipe may hold a ``study`` section, which :mod:`isotypic.stud
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from enum import Enum
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -15,25 +16,66 @@ import yaml
 from pydantic import Field
 
 from isotypic.configuration import Config, assign, validated
-from isotypic.data.catalogue import recognise
-from isotypic.data.config import DataConfig
+from isotypic.data.catalogue import recognise, recognise_labelled
+from isotypic.data.config import DataConfig, SegmentationDataConfig
 from isotypic.errors import RequestError, unknown
-from isotypic.models.catalogue import ModelConfig
+from isotypic.models.catalogue import DenseModelConfig, ModelConfig
 from isotypic.models.convnet import ConvNetConfig
+from isotypic.models.unet import UNetConfig
+from isotypic.tasks.grouping import GroupingConfig
+from isotypic.tasks.objectives import LossConfig
 from isotypic.tasks.training import TrainingConfig
 
 
-class Recipe(Config):
-    """One system: what is learned, from what, by which network, within which budget."""
+class System(Config):
+    """What every recipe says of one system."""
 
     name: str = Field(description="what to call it")
     title: str = Field("", description="a heading")
     description: str = Field("", description="one or two sentences on the data and where they come from")
+    augmentation: str = Field("none", description="random symmetries of the training batches")
+    training: TrainingConfig = Field(TrainingConfig(), description="the budget")
+
+
+class Recipe(System):
+    """A classifier: from which images, by which network, within which budget."""
+
     task: Literal["classification"] = Field("classification", description="what is learned")
     data: DataConfig = Field(DataConfig(), description="the images")
     model: ModelConfig = Field(ConvNetConfig(), description="the network")
-    augmentation: str = Field("none", description="random symmetries of the training batches")
-    training: TrainingConfig = Field(TrainingConfig(), description="the budget")
+
+
+class Merit(str, Enum):
+    """The figure of merit of a segmentation, a number from 0 to 1 an image."""
+
+    DICE = "dice"
+    """Mean Dice coefficient of the instances and the background, the best matching."""
+
+    GREEDY_DICE = "greedy-dice"
+    """The same matched greedily in the order of the truth, as in the thesis' Paper III."""
+
+    AP50 = "ap50"
+    """TP / (TP + FP + FN) at an intersection over union of one half."""
+
+    AUC = "auc"
+    """Area under the ROC curve of the boundary's probability."""
+
+
+class SegmentationRecipe(System):
+    """A segmenter: from which labelled images, by which network and loss, and how its output becomes labels."""
+
+    task: Literal["segmentation"] = Field("segmentation", description="what is learned")
+    data: SegmentationDataConfig = Field(SegmentationDataConfig(), description="the labelled images")
+    model: DenseModelConfig = Field(UNetConfig(), description="the network", discriminator="family")
+    intensity: str = Field("none", description="random changes of the grey levels of the training batches")
+    loss: LossConfig = Field(LossConfig(), description="what the network is trained for")
+    grouping: GroupingConfig = Field(GroupingConfig(), description="how its output becomes instances")
+    merit: Merit = Field(Merit.DICE, description="the figure that decides: dice, greedy-dice, ap50 or auc")
+
+
+AnyRecipe = Recipe | SegmentationRecipe
+
+_KINDS: dict[str, type[AnyRecipe]] = {"classification": Recipe, "segmentation": SegmentationRecipe}
 
 
 def recipe_names() -> list[str]:
@@ -70,18 +112,22 @@ def with_request(raw: Mapping[str, Any], data: Path | None, assignments: Iterabl
     changed = dict(raw)
     if data is not None:
         section = {**changed.get("data", {}), "path": str(data.resolve())}
-        changed["data"] = {**section, "dataset": recognise(data)}
+        kind = recognise_labelled if changed.get("task") == "segmentation" else recognise
+        changed["data"] = {**section, "dataset": kind(data)}
     return assign(changed, assignments)
 
 
-def recipe_of(raw: Mapping[str, Any]) -> Recipe:
-    """Return the validated recipe; its ``study`` section is left to the study.
+def recipe_of(raw: Mapping[str, Any]) -> AnyRecipe:
+    """Return the validated recipe of its task; its ``study`` section is left to the study.
 
     Raises:
-        RequestError: an unknown key, a value out of range, a missing name.
+        RequestError: an unknown task or key, a value out of range, a missing name.
     """
+    task = raw.get("task", "classification")
+    if task not in _KINDS:
+        raise unknown("task", str(task), _KINDS)
     plain = {key: value for key, value in raw.items() if key != "study"}
-    return validated(Recipe, plain, f"recipe {raw.get('name', '?')}")
+    return validated(_KINDS[task], plain, f"recipe {raw.get('name', '?')}")
 
 
 def _mapping(text: str, name: str) -> dict[str, Any]:

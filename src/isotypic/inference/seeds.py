@@ -1,0 +1,196 @@
+"""Instances from offsets, bandwidths and a seed map: every pixel points somewhere, and a good seed says where to.
+
+Pixel i at ``x_i`` points to ``e_i = x_i + o_i``. An object with centre C and bandwidth sigma has
+
+    ``phi(i) = exp(-|e_i - C|^2 / (2 sigma^2))``, members where ``phi > 1/2``.
+
+1. **Objects** are found greedily: the best seed that no proposal has covered yet gives ``C = e`` and its own sigma. The
+   proposal settles: C and log sigma become the means over the members, as in training, until the members stay the
+   same. It is an object if it has enough members that no earlier object has, and these are enough of all; either way
+   its members are no seeds any more.
+2. **Pixels** join the object with the largest phi above one half. Those that two objects claim equally join neither.
+
+Published is the rule without settling, pixels going to whoever comes first or last. Then the result hangs on the order
+of seeds, and a turned image changes it wherever seeds are equal up to rounding: saturated maps, symmetric objects. Here
+seeds are compared in 1024 steps, then by the length of their offset; what is still equal is a symmetry of the image,
+and equal seeds of one proposal start it together, from their mean. Step 2 knows no order. **What remains**: seeds or
+pixels that differ by no more than the rounding does, without any symmetry (in float32 a few pixels; settling forgives
+most of it), and two equal objects that share about half of their members, so that either shuts out the other.
+
+Memory: 4 bytes a pixel of the foreground, 4 bytes a candidate seed and a byte a pixel of the image, then 4 bytes of
+labels; never more than 9 bytes a pixel beside the inputs, which may lie on disk (``numpy.memmap``), one strip of rows,
+and the free candidates that agree in seed to 1/1024 and in length of offset to 1/4 pixel. The order of the strips is
+that of the pixels, so their height changes nothing. Time: two passes to sort the foreground by the place it points to
+and two for the candidates, then for every proposal the pixels that point to its neighbourhood, however far they are.
+
+Sources:
+    D. Neven, B. De Brabandere, M. Proesmans, L. Van Gool, Instance Segmentation by Jointly Optimizing Spatial
+    Embeddings and Clustering Bandwidth, CVPR 2019, arXiv 1906.11109. M. Lalit, P. Tomancak, F. Jug, Embedding-based
+    Instance Segmentation in Microscopy, MIDL 2021, arXiv 2101.10033.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isotypic.errors import RequestError
+from isotypic.inference.buckets import Buckets, Indices, bucketed
+from isotypic.inference.pointing import Floats, Maps, Pointing, Proposal
+from isotypic.tasks.grouping import SeedConfig
+
+_LEVELS = 1024
+"""Steps of the seed; in the last are all that saturate."""
+
+_LENGTHS, _STEP = 256, 1 / 4
+"""Steps of the length of an offset, and how many pixels each is, in the first sort of the candidates."""
+
+_AT_ONCE = 4096
+"""Candidates that are looked up together, at least."""
+
+_FREE, _COVERED, _TAKEN = 0, 1, 2
+"""No proposal has the pixel; one has that was no object; an object has it."""
+
+_TIE = 1e-5
+"""Claims ``|e - C|^2 / sigma^2`` (at most ``2 log 2``) and lengths in pixels that differ by less are equal."""
+
+
+def cluster_seeds(
+    seed: NDArray[np.floating],
+    offset: NDArray[np.floating],
+    bandwidth: NDArray[np.floating],
+    config: SeedConfig = SeedConfig(),  # noqa: B008 - frozen
+    *,
+    rows: int = 256,
+    out: NDArray[np.int32] | None = None,
+) -> NDArray[np.int32]:
+    """Return the instances of an image, ``[y, x]``, 0 for background, numbered from 1 in the order they were found.
+
+    Args:
+        seed: ``[y, x]``, probabilities.
+        offset: ``[2, y, x]``, (y, x) in pixels.
+        bandwidth: ``[y, x]``, natural logarithm of pixels.
+        config: thresholds.
+        rows: how many rows are read at a time; changes memory alone.
+        out: where to put the labels, ``[y, x]`` of int32, such as a file on disk; default: new.
+
+    Raises:
+        RequestError: the sizes do not fit, a seed is no probability, or an offset or bandwidth of the foreground is not
+            finite.
+    """
+    # As plain arrays: a memmap makes a new memmap of every index. Nothing is copied.
+    maps = Maps(np.asarray(seed), np.asarray(offset), np.asarray(bandwidth), config.foreground, rows)
+    pointing = Pointing(maps)
+    proposals = _objects(pointing, _candidates(maps, config.seed), config)
+    labels = _output(seed.shape, out)
+    _claim(pointing, proposals, labels.reshape(-1))
+    _renumber(labels, len(proposals), config.minimum_size, rows)
+    return labels
+
+
+def _rank(maps: Maps, pixels: Indices) -> tuple[Indices, Floats]:
+    """Return what decides between seeds, the smaller the better: steps below saturation, and length of the offset."""
+    level = np.minimum(maps.seeds(pixels) * _LEVELS, _LEVELS - 1).astype(np.int64)
+    return _LEVELS - 1 - level, np.hypot(*maps.offsets(pixels))
+
+
+def _candidates(maps: Maps, threshold: float) -> Buckets:
+    """Return the pixels that may start an object by their rank, lengths in steps."""
+
+    def strips() -> Iterator[tuple[Indices, Indices]]:
+        for pixels, seed in maps.strips():
+            able = pixels[seed > threshold]
+            level, length = _rank(maps, able)
+            yield able, level * _LENGTHS + np.minimum(length / _STEP, _LENGTHS - 1).astype(np.int64)
+
+    return bucketed(strips, _LEVELS * _LENGTHS, maps.seed.size)
+
+
+def _in_order(maps: Maps, candidates: Buckets, state: NDArray[np.uint8]) -> Iterator[int]:
+    """Yield the candidates that are free when their turn comes, the best first, sorted exactly within whole keys."""
+    ends = candidates.starts[1:]
+    first = 0
+    while first < len(ends):
+        last = min(int(np.searchsorted(ends, candidates.starts[first] + _AT_ONCE)), len(ends) - 1)
+        pixels = candidates.between(first, last)
+        pixels = pixels[state[pixels] == _FREE]
+        level, length = _rank(maps, pixels)
+        for pixel in pixels[np.lexsort((length, level))].tolist():
+            if state[pixel] == _FREE:
+                yield pixel
+        first = last + 1
+
+
+def _objects(pointing: Pointing, candidates: Buckets, config: SeedConfig) -> list[Proposal]:
+    state = np.zeros(pointing.maps.seed.size, dtype=np.uint8)
+    found = []
+    for pixel in _in_order(pointing.maps, candidates, state):
+        proposal, members = _settled(pointing, pixel, config.settling)
+        fresh = np.count_nonzero(state[members] != _TAKEN)
+        accepted = fresh >= config.minimum_size and fresh > config.fresh * len(members)
+        state[members] = _TAKEN if accepted else np.maximum(state[members], _COVERED)
+        state[pixel] = max(state[pixel], _COVERED)
+        if accepted:
+            found.append(proposal)
+    return found
+
+
+def _settled(pointing: Pointing, pixel: int, steps: int) -> tuple[Proposal, Indices]:
+    """Return the proposal of a seed and its members, after at most so many steps."""
+    proposal = pointing.maps.mean(np.array([pixel]))
+    members, _ = pointing.members(proposal)
+    before, following = None, _equals(pointing.maps, pixel, members)
+    for _ in range(steps):
+        proposal = pointing.maps.mean(following)
+        members, _ = pointing.members(proposal)
+        if not len(members) or (before is not None and np.array_equal(before, members)):
+            break
+        before = following = members
+    return proposal, members
+
+
+def _equals(maps: Maps, pixel: int, members: Indices) -> Indices:
+    """Return the members that are as good a seed as one of them, itself included."""
+    (own_level,), (own_length,) = _rank(maps, np.array([pixel]))
+    level, length = _rank(maps, members)
+    return members[(level == own_level) & (abs(length - own_length) <= _TIE)]
+
+
+def _claim(pointing: Pointing, proposals: list[Proposal], labels: NDArray[np.int32]) -> None:
+    """Give every pixel the object with the best claim, 1 .. K; negative where the best claim is held by two."""
+    # Object 0 is the background, infinitely far from everything.
+    table = np.array([(np.inf, np.inf, 1.0), *proposals])
+    for number, proposal in enumerate(proposals, 1):
+        pixels, claims = pointing.members(proposal)
+        owner = abs(labels[pixels])
+        rival = pointing.maps.claims(pixels, *table[owner].T)
+        labels[pixels[claims < rival - _TIE]] = number
+        equal = abs(claims - rival) <= _TIE
+        labels[pixels[equal]] = -owner[equal]
+
+
+def _output(shape: tuple[int, ...], out: NDArray[np.int32] | None) -> NDArray[np.int32]:
+    if out is None:
+        return np.zeros(shape, dtype=np.int32)
+    if out.shape != shape or out.dtype != np.int32 or not out.flags.c_contiguous:
+        raise RequestError(
+            f"expected out to be contiguous {list(shape)} of int32, received {list(out.shape)} of {out.dtype}"
+        )
+    out[...] = 0
+    return out
+
+
+def _renumber(labels: NDArray[np.int32], objects: int, minimum: int, rows: int) -> None:
+    """Drop what is tied or has become too small, and close the gaps."""
+    strips = [labels[first : first + rows] for first in range(0, len(labels), rows)]
+    sizes = np.zeros(objects + 1, dtype=np.int64)
+    for strip in strips:
+        np.maximum(strip, 0, out=strip)
+        sizes += np.bincount(strip.ravel(), minlength=objects + 1)
+    kept = sizes >= minimum
+    kept[0] = False
+    numbers = np.where(kept, kept.cumsum(), 0).astype(np.int32)
+    for strip in strips:
+        strip[...] = numbers[strip]

@@ -1,0 +1,1 @@
+"""Writing what a segmentation found, one format a file."""

@@ -1,0 +1,172 @@
+"""The U-Net with named heads: the dense network of the segmentation studies, plain or equivariant by its group.
+
+Each stage is two convolutions with ReLU; stages are halved in between on the way down and doubled on the way up, where
+the fields of the same size are put beside the new ones. With the trivial group it is the ordinary U-Net, from the same
+code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor, nn
+
+from isotypic.configuration import Config
+from isotypic.errors import RequestError
+from isotypic.groups.catalogue import resolve
+from isotypic.groups.finite import FiniteGroup
+from isotypic.models.heads import Head, HeadChoice, boundary_heads, embedding_heads, head_layers, offset_heads
+from isotypic.models.matching import Match, matched_fields
+from isotypic.nn.norm import GroupBatchNorm, GroupInstanceNorm
+from isotypic.nn.plane import GroupConv2d, GroupConvTranspose2d
+from isotypic.nn.pooling import ParityMaxPool, ParityUpsample
+
+Width = Annotated[int, Field(ge=1)]
+
+
+class UNetConfig(Config):
+    """The ``model`` section of a recipe for :class:`UNet`; the defaults are Bernander's plain baseline."""
+
+    family: Literal["unet"] = "unet"
+    group: str = Field("trivial", description="symmetry group of the plane: trivial, p4, p4m, C2, D2, Cs")
+    match: Match = Field(Match.PARAMETERS, description="what a group network shares with the plain one")
+    stages: list[Width] = Field(
+        [64, 128, 256, 512, 512], min_length=2, description="channels of the plain network on the way down"
+    )
+    kernel_size: int = Field(3, ge=1, description="taps along each axis; odd")
+    norm: Literal["none", "batch", "instance"] = Field("none", description="behind every 3x3 convolution")
+    upsampling: Literal["transposed", "linear"] = Field(
+        "transposed", description="a learned transposed convolution k2 s2, or linear interpolation"
+    )
+    heads: HeadChoice = Field(HeadChoice.EMBEDDING, description="what the network says of every pixel")
+    embedding_dimension: int = Field(16, ge=1, description="channels of the embedding")
+    head_width: int = Field(32, ge=1, description="channels between the two 1x1 convolutions of a head")
+    pool: Literal["max", "mean"] = Field("max", description="pooling over the group in a scalar head")
+
+    @field_validator("kernel_size")
+    @classmethod
+    def _odd(cls, taps: int) -> int:
+        if taps % 2 == 0:
+            raise ValueError("expected an odd number of taps, which keeps the size")
+        return taps
+
+    @property
+    def output_heads(self) -> tuple[Head, ...]:
+        """The heads, in the order of the output's channels."""
+        if self.heads is HeadChoice.EMBEDDING:
+            return embedding_heads(self.embedding_dimension)
+        return offset_heads() if self.heads is HeadChoice.OFFSET else boundary_heads()
+
+
+class UNet(nn.Module):
+    """A dense network ``[B, in_channels, y, x] -> [B, sum of head channels, y, x]`` that commutes with its group.
+
+    Exactly, on every size from :attr:`stride` up, even, odd and rectangular: the pools follow the parity of each axis,
+    and the upsampling is told the size to reach.
+
+    Attributes:
+        group: the symmetry group.
+        heads: what the output's channels are, for :func:`~isotypic.models.heads.split_heads`.
+        stride: distance, in pixels, of two samples of the coarsest stage; the least side of an image.
+
+    Args:
+        config: widths, group, matching, heads.
+        in_channels: channels of the image.
+
+    Source:
+        O. Ronneberger, P. Fischer, T. Brox, U-Net, MICCAI 2015, arXiv 1505.04597. Padded, with two heads: K. B.
+        Bernander, J. Lindblad, R. Strand, I. Nyström, Rotation-Equivariant Semantic Instance Segmentation, 2021.
+
+    >>> net = UNet(UNetConfig(group="p4", stages=[8, 16], head_width=8), in_channels=1)
+    >>> net(torch.zeros(1, 1, 21, 32)).shape
+    torch.Size([1, 18, 21, 32])
+    """
+
+    def __init__(self, config: UNetConfig, in_channels: int) -> None:
+        super().__init__()
+        self.group = resolve(config.group, 2)
+        self.heads = config.output_heads
+        self.stride = 2 ** (len(config.stages) - 1)
+        blocks = _Blocks(config, self.group)
+        widths = [blocks.fields(channels) for channels in config.stages]
+        down = zip([in_channels, *widths[:-1]], widths, strict=True)
+        self.encoder = nn.ModuleList(blocks.double(a, b, lift=not i) for i, (a, b) in enumerate(down))
+        # A pool that interpolation follows rounds up: its samples are then every second one of those to be reached.
+        self.pool = ParityMaxPool(2, round_up=config.upsampling == "linear")
+        self.decoder = nn.ModuleList()
+        coarse = widths[-1]
+        for i in reversed(range(len(widths) - 1)):
+            self.decoder.append(_Up(blocks, coarse, widths[i], widths[max(i - 1, 0)]))
+            coarse = widths[max(i - 1, 0)]
+        width = blocks.fields(config.head_width)
+        self.branches = nn.ModuleList(head_layers(h, coarse, width, self.group, config.pool) for h in self.heads)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the channels of all heads at the size of the image.
+
+        Raises:
+            RequestError: an image with a side shorter than :attr:`stride`, or of other channels.
+        """
+        if min(image.shape[2:], default=0) < self.stride:
+            raise RequestError(
+                f"expected an image [B, C, y, x] of at least {self.stride} pixels a side for {len(self.encoder)} "
+                f"stages, received {list(image.shape)}: pad it, or take fewer stages"
+            )
+        x, levels = image, []
+        for number, block in enumerate(self.encoder):
+            x = block(self.pool(x) if number else x)
+            levels.append(x)
+        x = levels.pop()
+        for up in self.decoder:
+            x = up(x, levels.pop())
+        return torch.cat([branch(x) for branch in self.branches], 1)
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """Makes the blocks of one configuration."""
+
+    config: UNetConfig
+    group: FiniteGroup
+
+    def fields(self, channels: int) -> int:
+        return matched_fields(channels, self.group, self.config.match)
+
+    def double(self, before: int, width: int, *, lift: bool = False) -> nn.Sequential:
+        return nn.Sequential(*self._single(before, width, lift), *self._single(width, width, False))
+
+    def _single(self, before: int, width: int, lift: bool) -> list[nn.Module]:
+        taps, norm = self.config.kernel_size, _NORMS.get(self.config.norm)
+        conv = GroupConv2d(before, width, taps, self.group, lift=lift, padding=taps // 2, bias=norm is None)
+        return [conv, *([norm(width, self.group)] if norm else []), nn.ReLU(inplace=True)]
+
+    def enlarge(self, fields: int) -> nn.Module:
+        if self.config.upsampling == "linear":
+            return ParityUpsample()
+        layer = GroupConvTranspose2d(fields, fields, 2, self.group, stride=2)
+        with torch.no_grad():
+            layer.weight.mul_(0.5**0.5)  # He's factor of 2 makes up for a ReLU, and none follows
+        return layer
+
+
+class _Up(nn.Module):
+    """Bring fields to the size of finer ones, put the two side by side and convolve."""
+
+    def __init__(self, blocks: _Blocks, coarse: int, fine: int, width: int) -> None:
+        super().__init__()
+        self.enlarge = blocks.enlarge(coarse)
+        self.convolve = blocks.double(coarse + fine, width)
+
+    def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
+        return self.convolve(torch.cat([fine, self.enlarge(coarse, tuple(fine.shape[2:]))], 1))
+
+
+_NORMS: dict[str, Callable[..., nn.Module]] = {
+    "batch": GroupBatchNorm,
+    "instance": partial(GroupInstanceNorm, affine=True),
+}

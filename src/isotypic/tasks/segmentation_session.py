@@ -1,0 +1,100 @@
+"""One training session of a segmentation recipe: data, network and task put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from isotypic.data.augmentation import pair_augmentation
+from isotypic.data.catalogue import load_labelled
+from isotypic.data.intensity import intensity
+from isotypic.data.labelled_images import LabelledImages
+from isotypic.data.normalisation import Normaliser
+from isotypic.data.splits import Splits, split_labelled
+from isotypic.data.windows import WholeDataset, WindowDataset, normaliser_of, whole_loader, window_loader
+from isotypic.models.catalogue import build_dense
+from isotypic.tasks.curves import LearningCurves
+from isotypic.tasks.objectives import objective
+from isotypic.tasks.recipe import SegmentationRecipe
+from isotypic.tasks.segmentation import Segmentation
+from isotypic.tasks.training import Progress, fit, quiet_lightning
+
+
+@dataclass(frozen=True)
+class LabelledMaterial:
+    """The labelled images of a recipe and their split.
+
+    Attributes:
+        labelled: all images with their label images.
+        splits: which of them are for training, validation and test.
+    """
+
+    labelled: LabelledImages
+    splits: Splits
+
+
+@dataclass(frozen=True)
+class TrainedSegmentation:
+    """What a session made.
+
+    Attributes:
+        model: the trained network, on the CPU.
+        normaliser: what its images must go through.
+        curves: the learning curves.
+        seconds: how long training took.
+    """
+
+    model: nn.Module
+    normaliser: Normaliser
+    curves: LearningCurves
+    seconds: float
+
+
+def labelled_material(recipe: SegmentationRecipe, cache: Path) -> LabelledMaterial:
+    """Load the labelled images of a recipe and split them; decoded images are kept in ``cache``."""
+    labelled = load_labelled(recipe.data, cache)
+    return LabelledMaterial(labelled, split_labelled(labelled, recipe.data))
+
+
+def train_segmentation(
+    recipe: SegmentationRecipe,
+    material: LabelledMaterial,
+    subset: np.ndarray,
+    *,
+    seed: int,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> TrainedSegmentation:
+    """Train the network of a recipe on some of its training images.
+
+    Args:
+        recipe: network, loss, augmentation and budget.
+        material: the labelled images.
+        subset: indices of the training images to use.
+        seed: of initialisation, order, windows and augmentation.
+        device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
+        progress: called with the fraction done.
+    """
+    quiet_lightning()
+    torch.manual_seed(seed)
+    labelled, config = material.labelled, recipe.training
+    normaliser = normaliser_of(labelled, subset, recipe.data)
+    model = build_dense(recipe.model, labelled.channels)
+    task = Segmentation(
+        model,
+        objective(recipe.model.heads, recipe.loss),
+        pair_augmentation(recipe.augmentation),
+        intensity(recipe.intensity),
+        config,
+    )
+    windows = WindowDataset(labelled, subset, normaliser, recipe.data.window)
+    batches = window_loader(
+        windows, config.batch_size, seed=seed, workers=config.workers, steps=config.steps_per_evaluation
+    )
+    whole = whole_loader(WholeDataset(labelled, material.splits.validation, normaliser))
+    seconds = fit(task, batches, whole, config, device=device, progress=progress)
+    return TrainedSegmentation(model.cpu(), normaliser, task.curves, seconds)
