@@ -22,7 +22,7 @@ from isotypic.data.config import DataConfig
 from isotypic.data.datasets import digits
 from isotypic.data.normalisation import Normalisation
 from isotypic.data.splits import split
-from isotypic.studies.statistics import accuracy_interval
+from isotypic.studies.statistics import mean_interval
 
 GROUP = "p4"
 SEEDS, EPOCHS = 5, 8
@@ -94,7 +94,7 @@ def one_seed(data: Digits, seed: int, epochs: int) -> tuple[float, list[Tensor]]
 
 def cell(right: Tensor) -> str:
     """Return an accuracy in percent with its interval, from ``[seeds, images]``."""
-    found = accuracy_interval(right.numpy())
+    found = mean_interval(right.numpy())
     return f"{100 * found.estimate:.1f} ({100 * found.low:.1f} to {100 * found.high:.1f})"
 
 

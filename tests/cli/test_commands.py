@@ -72,6 +72,21 @@ def test_train_evaluate_predict_on_a_folder(isotypic, photos, tmp_path):
     assert len(pd.read_csv(out)) == 1
 
 
+def test_train_and_evaluate_print_the_same_figures(isotypic, tmp_path):
+    trained = isotypic("train", "digits", "--out", tmp_path / "run", *settings(*FAST))
+    evaluated = isotypic("evaluate", tmp_path / "run")
+    assert re.search(r"accuracy +. +AUC +. +sensitivity +. +specificity", evaluated.stdout)
+    assert len(_figures(evaluated.stdout)) == 6
+    assert _figures(trained.stdout) == _figures(evaluated.stdout)
+    elsewhere = isotypic("evaluate", tmp_path / "run", "--part", "validation")
+    assert _figures(elsewhere.stdout) != _figures(evaluated.stdout)
+
+
+def _figures(printed):
+    """The rows of a printed table that hold a percentage."""
+    return [line for line in printed.splitlines() if re.match(r"\W*(upright|all|\d+°).*%", line)]
+
+
 def test_study_on_ones_own_folder(isotypic, photos, tmp_path):
     words = settings(*FAST, "study.seeds=1", "study.sizes=[0.5, 1.0]")
     answer = isotypic("study", "classify", "--data", photos, "--out", tmp_path / "study", *words)

@@ -5,22 +5,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from isotypic.studies.folder import write_record, write_study
+from isotypic.studies.predictions import Predictions
 from isotypic.studies.records import (
     ArmRef,
     Cell,
     Cost,
     Curves,
+    Measure,
     Outcome,
-    Predictions,
     Question,
     Record,
     Scores,
     StudyInfo,
-    write_record,
-    write_study,
 )
 
 ELEMENTS = ("0°", "90°", "180°", "270°")
+DICE = Measure(name="Dice", better="has a higher Dice", prediction="segmentation")
+ACCURACY = Measure(name="accuracy", better="is more accurate", prediction="class")
 CONFUSED = {1: 7, 3: 8, 4: 9, 5: 6, 6: 9, 8: 3}
 
 
@@ -47,6 +49,7 @@ class FakeStudy:
                 built_in=ArmRef(model=self.models[-1], augmentation=self.augmentations[0]),
                 augmented=ArmRef(model=self.models[0], augmentation=self.augmentations[-1]),
             ),
+            measure=ACCURACY,
             models=self.models,
             augmentations=self.augmentations,
             sizes=self.sizes,
@@ -70,19 +73,20 @@ class FakeStudy:
 
     def finished(self, cell: Cell):
         generator = np.random.default_rng([cell.seed, cell.size, *map(ord, cell.model + cell.augmentation)])
-        predictions = self._predictions(cell, generator)
-        right = (predictions.predicted == self.labels).mean(axis=1)
-        tests = {"rotated": self._scores(predictions.predicted), "upright": self._scores(predictions.predicted[:1])}
+        predicted = self._predicted(cell, generator)
+        right = (predicted == self.labels).astype(float)
+        tests = {"rotated": self._scores(predicted), "upright": self._scores(predicted[:1])}
+        upright = tests["upright"].figures["accuracy"]
         train = min(1.0, 0.985 + 0.03 * generator.random() - 0.012 * np.log10(cell.size / 100))
         built_in = cell.model == self.models[-1]
         outcome = Outcome(
             group="C4",
-            train=Scores(accuracy=train, auc=1.0, sensitivity=train, specificity=0.998, confusion=[[1]]),
+            train=Scores(figures={"accuracy": train, "AUC": 1.0, "sensitivity": train, "specificity": 0.998}),
             tests=tests,
-            per_rotation=dict(zip(ELEMENTS, right.tolist(), strict=True)),
-            disagreeing_images=int((predictions.predicted != predictions.predicted[0]).any(axis=0).sum()),
-            overfitting_ratio=train / tests["upright"].accuracy,
-            curves=self._curves(train, tests["upright"].accuracy, generator),
+            per_rotation=dict(zip(ELEMENTS, right.mean(axis=1).tolist(), strict=True)),
+            changed_images=int((predicted != predicted[0]).any(axis=0).sum()),
+            overfitting_ratio=train / upright,
+            curves=self._curves(train, upright, generator),
             cost=self._cost(built_in, cell, generator),
             equivariance_error=float(
                 10 ** generator.normal(-14.6, 0.15)
@@ -90,9 +94,9 @@ class FakeStudy:
                 else 10 ** generator.normal(0.45 if cell.augmentation == "none" else 0.05, 0.06)
             ),
         )
-        return Record(cell=cell, status="done", outcome=outcome), predictions
+        return Record(cell=cell, status="done", outcome=outcome), Predictions(self.labels, ELEMENTS, right)
 
-    def _predictions(self, cell, generator):
+    def _predicted(self, cell, generator):
         built_in, augmented = cell.model == self.models[-1], cell.augmentation != "none"
         skill = 0.9 + 1.15 * np.log2(cell.size / 100) / 1.6 + generator.normal(0, 0.1)
         skill += self.advantage if built_in else 0.35 * (not augmented)
@@ -103,7 +107,7 @@ class FakeStudy:
             own = 0 if built_in else generator.logistic(0, 0.5, len(self.labels))
             margin = 1.3 * skill - (lost if element % 4 else 0) - self.difficulty + shared + own
             rows.append(np.where(margin > 0, self.labels, self._wrong(cell.seed)))
-        return Predictions(self.labels, ELEMENTS, np.stack(rows))
+        return np.stack(rows)
 
     def _wrong(self, seed):
         count = len(self.classes)
@@ -118,13 +122,13 @@ class FakeStudy:
         for row in predicted:
             np.add.at(confusion, (self.labels, row), 1)
         accuracy = float((predicted == self.labels).mean())
-        return Scores(
-            accuracy=accuracy,
-            auc=min(1.0, accuracy + 0.05),
-            sensitivity=accuracy,
-            specificity=1 - (1 - accuracy) / (count - 1),
-            confusion=confusion.tolist(),
-        )
+        figures = {
+            "accuracy": accuracy,
+            "AUC": min(1.0, accuracy + 0.05),
+            "sensitivity": accuracy,
+            "specificity": 1 - (1 - accuracy) / (count - 1),
+        }
+        return Scores(figures=figures, confusion=confusion.tolist())
 
     def _curves(self, train, test, generator):
         step = np.linspace(75, 1500, 20).astype(int)
@@ -135,11 +139,12 @@ class FakeStudy:
         train_loss = 2.3 * np.exp(-step / 260) + 0.03 + np.abs(noise[2])
         validation_loss = 2.3 * np.exp(-step / 300) + 2.2 * (1 - test) + step / 6000 * (1 - test) + np.abs(noise[3])
         return Curves(
+            score="accuracy",
             step=step.tolist(),
             train_loss=train_loss.tolist(),
-            train_accuracy=train_accuracy.tolist(),
+            train_score=train_accuracy.tolist(),
             validation_loss=validation_loss.tolist(),
-            validation_accuracy=validation.tolist(),
+            validation_score=validation.tolist(),
         )
 
     def _cost(self, built_in, cell, generator):
@@ -149,6 +154,53 @@ class FakeStudy:
             steps=1500,
             latency_ms=(1.9 if built_in else 1.3) + 0.1 * generator.random(),
         )
+
+
+class FakeSegmentation(FakeStudy):
+    """The same grid with another measure: no classes, further figures, and curves with a score or without."""
+
+    def __init__(self, folder, scored=True, **grid):
+        super().__init__(folder, images=40, **grid)
+        self.scored = scored
+
+    def info(self):
+        changed = {"measure": DICE, "further": ["AP at IoU .5", "PQ"], "classes": [], "title": "Nuclei"}
+        return self._copied(super().info(), **changed)
+
+    def finished(self, cell):
+        record, _ = super().finished(cell)
+        generator = np.random.default_rng([cell.seed, cell.size, *map(ord, cell.model)])
+        built_in = cell.model == self.models[-1]
+        level = 0.6 + 0.1 * built_in + 0.05 * np.log10(cell.size)
+        noise = generator.normal(0, 0.05, (1 if built_in else len(ELEMENTS), len(self.labels)))
+        scores = np.clip(level + np.broadcast_to(noise, (len(ELEMENTS), len(self.labels))), 0, 1)
+        curves = record.outcome.curves
+        silent = [] if self.scored else ["train_score", "validation_score"]
+        nothing = {name: [float("nan")] * len(curves.step) for name in silent}
+        outcome = self._copied(
+            record.outcome,
+            train=self._figures(scores),
+            tests={"rotated": self._figures(scores), "upright": self._figures(scores[:1])},
+            per_rotation=dict(zip(ELEMENTS, scores.mean(axis=1).tolist(), strict=True)),
+            curves=self._copied(curves, score="foreground Dice", **nothing),
+            figures={"differing pixels (%)": 0.0 if built_in else 0.25 + 0.01 * cell.seed},
+            examples="image, truth, prediction, difference after rotation",
+        )
+        names = np.array([f"{number:02d}.png" for number in range(len(self.labels))])
+        return self._copied(record, outcome=outcome), Predictions(names, ELEMENTS, scores)
+
+    def _figures(self, scores):
+        return Scores(figures={"Dice": float(scores.mean()), "AP at IoU .5": 0.5, "PQ": None})
+
+    @staticmethod
+    def _copied(model, **changed):
+        return type(model).model_validate({**dict(model), **changed})
+
+
+@pytest.fixture(scope="session")
+def fake_segmentation():
+    """The class, so that a test chooses the grid."""
+    return FakeSegmentation
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,9 @@ import pytest
 
 from isotypic.errors import RequestError
 from isotypic.reports.build import build_report
-from isotypic.reports.page import embedded
-from isotypic.studies.records import StudyInfo
+from isotypic.reports.findings import find
+from isotypic.reports.pictures import pictures
+from isotypic.studies.folder import StudyRecords, write_study
 
 VOID = {"meta", "br", "img", "link", "hr", "input"}
 MOST_BYTES = 1_500_000
@@ -126,25 +127,28 @@ def test_unusual_studies_give_a_whole_page(fake_study, tmp_path, skip, grid):
     assert "Accuracy" in page.headings
 
 
-def with_picture(fake_study, folder, name):
-    info = fake_study(folder).info()
-    return StudyInfo.model_validate({**info.model_dump(), "sample_images": name})
+def with_picture(study, name):
+    """The findings of a small study that names sample images."""
+    info = study.info()
+    study.write()
+    write_study(study.folder, type(info).model_validate({**info.model_dump(), "sample_images": name}))
+    return find(StudyRecords.load(study.folder))
 
 
 def test_sample_images_are_embedded(fake_study, tmp_path):
+    study = fake_study(tmp_path, sizes=[100], seeds=[0])
     (tmp_path / "samples.png").write_bytes(b"picture")
-    address = embedded(tmp_path, with_picture(fake_study, tmp_path, "samples.png"))
-    assert address == "data:image/png;base64,cGljdHVyZQ=="
-    assert embedded(tmp_path, fake_study(tmp_path).info()) is None
+    assert pictures(tmp_path, with_picture(study, "samples.png")).sample == "data:image/png;base64,cGljdHVyZQ=="
+    assert pictures(tmp_path, with_picture(study, None)).sample is None
 
 
 @pytest.mark.parametrize("name", ["absent.png", "../outside.png", "study.json"])
 def test_other_files_are_not_embedded(fake_study, tmp_path, name):
     folder = tmp_path / "study"
-    fake_study(folder, sizes=[100], seeds=[0]).write()
+    findings = with_picture(fake_study(folder, sizes=[100], seeds=[0]), name)
     (tmp_path / "outside.png").write_bytes(b"secret")
     with pytest.raises(RequestError, match="must be a PNG, JPEG or SVG in"):
-        embedded(folder, with_picture(fake_study, folder, name))
+        pictures(folder, findings)
 
 
 @pytest.mark.parametrize("package", ["jinja2", "matplotlib"])

@@ -3,9 +3,9 @@ import pytest
 
 from isotypic.errors import RequestError
 from isotypic.reports.findings import find
-from isotypic.reports.tables import accuracy_tables, comparison_tables, cost_table, key_figures
+from isotypic.reports.tables import comparison_tables, cost_table, key_figures, measure_tables
 from isotypic.reports.verdict import judge
-from isotypic.studies.records import StudyRecords
+from isotypic.studies.folder import StudyRecords
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_gaps_are_left_out_and_said(fake_study, tmp_path):
     assert "of 48 cells: 1 failed, 2 not run yet" in verdict.caveats[0]
     assert "2 of 4 seeds" in verdict.caveats[1]
     assert findings.primary.seeds == (2, 3)
-    assert "(3 of 4 seeds)" in str(accuracy_tables(findings))
+    assert "(3 of 4 seeds)" in str(measure_tables(findings))
 
 
 def test_without_common_cells_there_is_no_verdict(fake_study, tmp_path):
@@ -73,15 +73,15 @@ def test_a_study_without_a_finished_cell_is_refused(fake_study, tmp_path):
         find(StudyRecords.load(study.write(skip=range(4))))
 
 
-def test_accuracies_are_those_of_the_records(findings):
+def test_means_are_those_of_the_records(findings):
     study = findings.study
-    for (test, arm, size), accuracy in findings.accuracy.items():
-        stored = [record.outcome.tests[test].accuracy for record in study.done(arm, size)]
-        assert accuracy.interval.estimate == pytest.approx(np.mean(stored))
+    for (test, arm, size), mean in findings.means.items():
+        stored = [record.outcome.tests[test].figures["accuracy"] for record in study.done(arm, size)]
+        assert mean.interval.estimate == pytest.approx(np.mean(stored))
 
 
 def test_the_best_of_every_column_is_marked(findings):
-    for table in accuracy_tables(findings):
+    for table in measure_tables(findings):
         for column in zip(*(row.entries for row in table.rows), strict=True):
             best = max(float(entry.value) for entry in column)
             assert all(entry.best == (float(entry.value) == best) for entry in column)

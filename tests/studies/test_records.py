@@ -1,31 +1,43 @@
+"""What a study records, and its folder."""
+
+import json
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from isotypic.errors import RequestError
+from isotypic.studies.folder import StudyRecords, read_record, read_study, table, write_record, write_study
+from isotypic.studies.predictions import Predictions, read_predictions
 from isotypic.studies.records import (
     ArmRef,
     Cell,
     Cost,
     Curves,
+    Measure,
     Outcome,
-    Predictions,
     Question,
     Record,
     Scores,
     StudyInfo,
-    StudyRecords,
-    read_predictions,
-    read_record,
     slug,
-    table,
-    write_record,
-    write_study,
 )
 
 ELEMENTS = ("0°", "90°")
-SCORES = Scores(accuracy=0.75, auc=None, sensitivity=0.7, specificity=0.8, confusion=[[2, 1], [0, 1]])
+SCORES = Scores(figures={"accuracy": 0.75, "AUC": None, "sensitivity": 0.7}, confusion=[[2, 1], [0, 1]])
 CELL = Cell(model="p4 G-CNN", augmentation="none", size=100, seed=0)
+
+
+def curves(**changed):
+    fields = {
+        "score": "accuracy",
+        "step": [1],
+        "train_loss": [float("nan")],
+        "train_score": [0.5],
+        "validation_loss": [1],
+        "validation_score": [0],
+    }
+    return Curves(**{**fields, **changed})
 
 
 def outcome(**changed):
@@ -34,11 +46,9 @@ def outcome(**changed):
         "train": SCORES,
         "tests": {"rotated": SCORES, "upright": SCORES},
         "per_rotation": {"0°": 0.75, "90°": 0.5},
-        "disagreeing_images": 1,
+        "changed_images": 1,
         "overfitting_ratio": 1.1,
-        "curves": Curves(
-            step=[1], train_loss=[float("nan")], train_accuracy=[0.5], validation_loss=[1], validation_accuracy=[0]
-        ),
+        "curves": curves(),
         "cost": Cost(parameters=10, train_seconds=1.5, steps=1, latency_ms=0.2),
         "equivariance_error": 1e-15,
     }
@@ -49,8 +59,8 @@ def done(cell=CELL):
     return Record(cell=cell, status="done", outcome=outcome())
 
 
-def predictions(labels=(0, 1, 1, 0)):
-    return Predictions(np.array(labels), ELEMENTS, np.array([[0, 1, 0, 0], [0, 0, 0, 0]]))
+def predictions(images=(0, 1, 1, 0), scores=((1, 0.8, 0, 1), (1, 0.3, 0, 1))):
+    return Predictions(np.array(images), ELEMENTS, np.array(scores, dtype=float))
 
 
 def info(**changed):
@@ -62,6 +72,7 @@ def info(**changed):
             built_in=ArmRef(model="p4 G-CNN", augmentation="none"),
             augmented=ArmRef(model="CNN", augmentation="none"),
         ),
+        "measure": Measure(name="accuracy", better="is more accurate", prediction="class"),
         "models": ["CNN", "p4 G-CNN"],
         "augmentations": ["none"],
         "sizes": [100],
@@ -84,7 +95,14 @@ def test_what_is_written_is_read(tmp_path):
     assert read_record(tmp_path).model_dump_json() == done().model_dump_json()
     stored = read_predictions(tmp_path)
     assert stored.elements == ELEMENTS
-    np.testing.assert_array_equal(stored.predicted, predictions().predicted)
+    np.testing.assert_array_equal(stored.scores, predictions().scores)
+    np.testing.assert_array_equal(stored.images, predictions().images)
+
+
+def test_images_may_be_told_apart_by_their_names(tmp_path):
+    names = ("a.png", "b.png", "ç.png", "a long name.png")
+    write_record(tmp_path, done(), predictions(images=names))
+    assert tuple(read_predictions(tmp_path).images) == names
 
 
 def test_a_diverged_loss_survives_the_round_trip(tmp_path):
@@ -102,14 +120,20 @@ def test_the_record_is_written_last(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_correctness_is_the_mean_over_the_elements():
-    np.testing.assert_allclose(predictions().correct("rotated"), [1, 0.5, 0, 1])
-    np.testing.assert_allclose(predictions().correct("upright"), [1, 1, 0, 1])
+def test_an_image_counts_by_its_mean_over_the_elements():
+    np.testing.assert_allclose(predictions().of("rotated"), [1, 0.55, 0, 1])
+    np.testing.assert_allclose(predictions().of("upright"), [1, 0.8, 0, 1])
 
 
 def test_predictions_of_another_shape_are_refused():
-    with pytest.raises(RequestError, match=r"labels \(3,\), predicted \(2, 4\)"):
-        predictions(labels=(0, 1, 1))
+    with pytest.raises(RequestError, match=r"images \(3,\), scores \(2, 4\) for 2 elements"):
+        predictions(images=(0, 1, 1))
+
+
+@pytest.mark.parametrize("wrong", [1.01, -0.1, float("nan")])
+def test_a_measure_outside_its_range_is_refused(wrong):
+    with pytest.raises(RequestError, match=rf"measure of every image in \[0, 1\], received {wrong}"):
+        predictions(scores=((1, 1, 1, 1), (1, 1, wrong, 1)))
 
 
 def test_identifiers_are_unique_over_the_grid():
@@ -141,14 +165,36 @@ def test_a_contradictory_record_is_refused(fields):
         Record(cell=CELL, **fields)
 
 
-def test_a_newer_schema_is_refused():
-    with pytest.raises(ValidationError, match="schema_version 2: this isotypic reads 1"):
-        Record(schema_version=2, cell=CELL, status="failed", error="x")
+def test_another_schema_is_refused():
+    with pytest.raises(ValidationError, match="schema_version 3: this isotypic reads 2"):
+        Record(schema_version=3, cell=CELL, status="failed", error="x")
+
+
+def test_files_of_the_first_schema_are_refused_by_their_version(tmp_path):
+    text = "schema_version 1: this isotypic reads 2; run the study again in another folder"
+    old = {**json.loads(done().model_dump_json()), "schema_version": 1}
+    old["outcome"]["disagreeing_images"] = old["outcome"].pop("changed_images")
+    (tmp_path / "record.json").write_text(json.dumps(old))
+    with pytest.raises(RequestError, match=text) as caught:
+        read_record(tmp_path)
+    assert "disagreeing_images\n" not in str(caught.value)
+    study = json.loads(info().model_dump_json(exclude={"schema_version", "measure"}))
+    (tmp_path / "study.json").write_text(json.dumps(study))
+    with pytest.raises(RequestError, match=text):
+        read_study(tmp_path)
 
 
 def test_curves_of_unequal_length_are_refused():
     with pytest.raises(ValidationError, match="one entry a recording"):
-        Curves(step=[1, 2], train_loss=[1], train_accuracy=[1], validation_loss=[1], validation_accuracy=[1])
+        curves(step=[1, 2])
+
+
+def test_curves_without_a_score_say_so(tmp_path):
+    nothing = [float("nan")]
+    assert not curves(train_score=nothing, validation_score=nothing).scored
+    assert curves(train_score=nothing).scored
+    write_record(tmp_path, Record(cell=CELL, status="done", outcome=outcome(curves=curves(train_score=nothing))))
+    assert np.isnan(read_record(tmp_path).outcome.curves.train_score[0])
 
 
 def test_long_names_are_cut_and_stay_apart():
@@ -175,14 +221,15 @@ def test_loading_tells_done_failed_and_missing_apart(tmp_path):
     assert [record.cell for record in loaded.done(arm)] == cells[:2]
     assert [record.cell for record in loaded.failed()] == [cells[2]]
     assert loaded.missing() == [cells[3]]
-    assert list(loaded.correct(arm, 100, "rotated")) == [0, 1]
+    assert list(loaded.scores(arm, 100, "rotated")) == [0, 1]
+    np.testing.assert_allclose(loaded.scores(arm, 100, "upright")[1], [1, 0.8, 0, 1])
 
 
 def test_cells_tested_on_different_images_are_refused(tmp_path):
     study = info()
     write_study(tmp_path, study)
     write_cells(tmp_path, study.cells()[:1])
-    write_cells(tmp_path, study.cells()[1:], lambda: predictions(labels=(1, 1, 1, 0)))
+    write_cells(tmp_path, study.cells()[1:], lambda: predictions(images=(1, 1, 1, 0)))
     with pytest.raises(RequestError, match="tested on different images"):
         StudyRecords.load(tmp_path)
 
@@ -199,10 +246,21 @@ def test_no_study_and_no_record_are_said(tmp_path):
 
 
 def test_the_table_has_a_row_a_cell():
-    rows = table([done(), Record(cell=CELL, status="failed", error="no memory")])
+    rows = table([done(), Record(cell=CELL, status="failed", error="no memory")], "accuracy")
     assert list(rows["status"]) == ["done", "failed"]
     assert rows.loc[0, "rotated_accuracy"] == 0.75
     assert rows.loc[0, "accuracy at 90°"] == 0.5
     assert rows.loc[0, "parameters"] == 10
     assert np.isnan(rows.loc[1, "rotated_accuracy"])
     assert rows.loc[1, "error"] == "no memory"
+
+
+def test_the_table_speaks_of_the_measure_and_holds_every_figure():
+    scores = Scores(figures={"Dice": 0.8, "AP at IoU .5": None})
+    measured = outcome(train=scores, tests={"rotated": scores}, figures={"differing pixels (%)": 0.25})
+    rows = table([Record(cell=CELL, status="done", outcome=measured)], "Dice")
+    assert rows.loc[0, "rotated_dice"] == 0.8
+    assert rows.loc[0, "rotated_ap at iou .5"] is None
+    assert rows.loc[0, "dice at 90°"] == 0.5
+    assert rows.loc[0, "differing pixels (%)"] == 0.25
+    assert not [column for column in rows.columns if "accuracy" in column]

@@ -6,7 +6,7 @@ from isotypic.tasks.recipe import read_recipe, recipe_names, recipe_of
 
 
 def test_a_plan_crosses_everything_and_survives_its_own_record(small_study, tmp_path):
-    plan, _ = make_plan(small_study(), tmp_path)
+    plan = make_plan(small_study(), tmp_path)
     assert len(plan.cells) == 2 * 2 * 2 * 2
     assert plan.info.sizes == [20, 40]
     again = plan_from(type(plan.info).model_validate_json(plan.info.model_dump_json()))
@@ -18,7 +18,7 @@ def test_a_plan_crosses_everything_and_survives_its_own_record(small_study, tmp_
 
 
 def test_seeds_come_one_after_another(small_study, tmp_path):
-    plan, _ = make_plan(small_study(), tmp_path)
+    plan = make_plan(small_study(), tmp_path)
     assert [cell.seed for cell in plan.cells] == sorted(cell.seed for cell in plan.cells)
 
 

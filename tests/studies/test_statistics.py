@@ -5,9 +5,9 @@ from sklearn.isotonic import isotonic_regression
 from isotypic.errors import RequestError
 from isotypic.studies.statistics import (
     Worth,
-    accuracy_interval,
     label_worth,
     label_worth_interval,
+    mean_interval,
     monotone,
     overall_difference,
     paired_bootstrap,
@@ -39,11 +39,11 @@ def coverage(spread, interval_of):
 
 @pytest.mark.parametrize("spread", [(0.005, 0.25, 0.1), (0.02, 0.2, 0.1), (0.05, 0.2, 0.1)])
 def test_the_interval_covers_the_truth(spread):
-    assert 0.9 <= coverage(spread, lambda d: accuracy_interval(d, resamples=500)) <= 0.995
+    assert 0.9 <= coverage(spread, lambda d: mean_interval(d, resamples=500)) <= 0.995
 
 
 def test_resampling_images_alone_does_not_cover_the_truth():
-    images_alone = coverage((0.05, 0.2, 0.1), lambda d: accuracy_interval(d.mean(0, keepdims=True), resamples=500))
+    images_alone = coverage((0.05, 0.2, 0.1), lambda d: mean_interval(d.mean(0, keepdims=True), resamples=500))
     assert images_alone < 0.8
 
 
@@ -93,7 +93,7 @@ def test_overall_is_the_mean_over_the_sizes():
 
 
 def test_a_single_seed_gives_an_interval_over_images():
-    interval = accuracy_interval(np.random.default_rng(6).random((1, 200)) < 0.8)
+    interval = mean_interval(np.random.default_rng(6).random((1, 200)) < 0.8)
     assert interval.low < interval.estimate < interval.high
 
 
@@ -151,8 +151,8 @@ def test_a_censored_end_stays_censored():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: accuracy_interval([1.0, 0.0]), r"must be \[seeds, images\] and not empty, got the shape \(2,\)"),
-        (lambda: accuracy_interval(np.zeros((0, 3))), "not empty"),
+        (lambda: mean_interval([1.0, 0.0]), r"must be \[seeds, images\] and not empty, got the shape \(2,\)"),
+        (lambda: mean_interval(np.zeros((0, 3))), "not empty"),
         (lambda: paired_bootstrap(np.ones((2, 3)), np.ones((2, 4))), r"got \(2, 3\) and \(2, 4\)"),
         (lambda: overall_difference([], []), "the same sizes, got 0 and 0"),
         (lambda: overall_difference([np.ones((2, 3)), np.ones((1, 3))], [np.ones((2, 3))] * 2), "at every size"),

@@ -11,10 +11,11 @@ from isotypic.cli.options import Data, Device, Out, Recipe, Set, Workers
 from isotypic.cli.progress import StudyDisplay
 from isotypic.reports.build import build_report
 from isotypic.reports.findings import find
-from isotypic.reports.tables import Table as AccuracyTable
-from isotypic.reports.tables import accuracy_tables
+from isotypic.reports.tables import Table as MeasureTable
+from isotypic.reports.tables import measure_tables
 from isotypic.reports.verdict import judge
-from isotypic.studies.records import StudyRecords
+from isotypic.studies.cell import CACHE_FOLDER
+from isotypic.studies.folder import StudyRecords
 from isotypic.studies.runner import claim, run, unfinished, write_table
 from isotypic.studies.spec import make_plan
 from isotypic.tasks.recipe import read_recipe, with_request
@@ -34,7 +35,7 @@ def command(
     console = Console()
     raw = with_request(read_recipe(recipe), data, set_ or [])
     folder = (out or Path("runs") / str(raw.get("name", recipe))).resolve()
-    plan, _ = make_plan(raw, folder / "cache")
+    plan = make_plan(raw, folder / CACHE_FOLDER)
     claim(folder, plan.info)
     todo = unfinished(folder, plan.cells)
     display = StudyDisplay(console, len(plan.cells), len(plan.cells) - len(todo))
@@ -47,8 +48,8 @@ def command(
 
 def _conclude(console: Console, folder: Path) -> None:
     findings = find(StudyRecords.load(folder))
-    for table in accuracy_tables(findings):
-        console.print(_drawn(table))
+    for table in measure_tables(findings):
+        console.print(_drawn(table, findings.measure.name))
     verdict = judge(findings)
     console.print(f"\n[bold]{verdict.headline}[/]")
     for sentence in (verdict.sentence, verdict.worth, *verdict.caveats):
@@ -57,9 +58,9 @@ def _conclude(console: Console, folder: Path) -> None:
     console.print(f"\nreport: {build_report(folder)}", highlight=False, soft_wrap=True)
 
 
-def _drawn(source: AccuracyTable) -> Table:
+def _drawn(source: MeasureTable, measure: str) -> Table:
     """Return a table of the report for the terminal, the best of every column in bold."""
-    table = Table("", title=f"{source.title}: accuracy in %, 95 % interval", title_justify="left")
+    table = Table("", title=f"{source.title}: {measure} in %, 95 % interval", title_justify="left")
     for column in source.columns:
         table.add_column(column, justify="right")
     for row in source.rows:

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.table import Table
 
-from isotypic.inference.evaluation import Evaluation
-from isotypic.metrics.classification import ClassificationScores
+from isotypic.studies.records import Measure, Scores
 
 
-def evaluation_table(result: Evaluation) -> Table:
-    """Return the scores of a test, upright and under all elements, with the accuracy under each."""
-    table = Table(title=f"{len(result.labels)} images, group {result.group.name}", title_justify="left")
-    for name in ("", "accuracy", "AUC", "sensitivity", "specificity"):
-        table.add_column(name, justify="right" if name else "left")
-    table.add_row("upright", *_figures(result.upright))
-    table.add_row(f"all {result.group.order} elements", *_figures(result.moved))
+def evaluation_table(
+    title: str, measure: Measure, tests: Mapping[str, Scores], by_element: Mapping[str, float], changed: int
+) -> Table:
+    """Return the figures of a test in percent: a row a test set, then the measure under every element.
+
+    Args:
+        title: what was tested.
+        measure: the figure that has a value under every element; its column comes first.
+        tests: the scores of every row, by its name.
+        by_element: the measure by element.
+        changed: images whose prediction changes under some element.
+    """
+    table = Table(title=title, title_justify="left")
+    found = dict.fromkeys(name for scores in tests.values() for name in scores.figures)
+    names = [measure.name, *(name for name in found if name != measure.name)]
+    for column in ("", *names):
+        table.add_column(column, justify="right" if column else "left")
+    for test, scores in tests.items():
+        table.add_row(test, *(_percent(scores.figures.get(name)) for name in names))
     table.add_section()
-    for element, accuracy in result.accuracy_by_element.items():
-        table.add_row(element, f"{accuracy:.2%}", "", "", "")
-    table.caption = f"{result.disagreeing} images change their class under some element"
+    for element, value in by_element.items():
+        table.add_row(element, _percent(value), *[""] * (len(names) - 1))
+    table.caption = f"{changed} images change their {measure.prediction} under some element"
     return table
 
 
-def _figures(scores: ClassificationScores) -> list[str]:
-    auc = "-" if scores.auc is None else f"{scores.auc:.4f}"
-    return [f"{scores.accuracy:.2%}", auc, f"{scores.sensitivity:.2%}", f"{scores.specificity:.2%}"]
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2%}"

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
-from isotypic import __version__
 from isotypic.cli.options import Data, Device, Out, Recipe, Seed, Set
 from isotypic.cli.tables import evaluation_table
 from isotypic.errors import RequestError
 from isotypic.groups.catalogue import named
-from isotypic.inference.evaluation import evaluate
-from isotypic.inference.run import DESCRIPTION, RunDescription, save_run
+from isotypic.inference.run import DESCRIPTION
+from isotypic.studies.cell import CACHE_FOLDER
+from isotypic.studies.records import ROTATED, UPRIGHT, Measure
+from isotypic.studies.systems.catalogue import system_of
+from isotypic.studies.systems.system import Finished, Job, StudiedSystem
 from isotypic.tasks.recipe import read_recipe, recipe_of, with_request
-from isotypic.tasks.session import evaluation_batches, material, train
-from isotypic.tasks.training import parameter_count
 
 EXAMPLE = "Example: isotypic train digits --out runs/one --set model.group=p4 --set augmentation=none"
 
@@ -32,43 +36,36 @@ def command(
     """Train on all training images, test upright and turned, and write weights.safetensors and run.yaml."""
     console = Console()
     settings = recipe_of(with_request(read_recipe(recipe), data, set_ or []))
-    group = named(settings.model.group)
+    system = system_of(settings)
+    group = named(system.group(settings))
     folder = out or Path("runs") / f"{settings.name}-{group.name}-seed{seed}"
     _refuse_taken(folder)
-    images = material(settings, folder / "cache")
-    with _bar(console) as bar:
-        task = bar.add_task(f"training {settings.name}", total=1.0)
-        trained = train(
-            settings,
-            images,
-            images.splits.train,
-            seed=seed,
-            device=device,
-            progress=lambda fraction: bar.update(task, completed=fraction),
-        )
-    test = evaluation_batches(images.images, images.splits.test, trained.normalisation)
-    result = evaluate(trained.model, test, named("p4") if group.order == 1 else group)
-    description = RunDescription(
-        version=__version__,
-        recipe=settings.model_dump(mode="json"),
-        classes=list(images.images.classes),
-        image_shape=images.images.shape,
-        normalisation=trained.normalisation.to_dict(),
-        figures={
-            "test accuracy": result.upright.accuracy,
-            "test auc": result.upright.auc,
-            "parameters": parameter_count(trained.model),
-            "training seconds": round(trained.seconds, 1),
-            "seed": seed,
-        },
-    )
-    save_run(folder, trained.model, description)
-    console.print(evaluation_table(result))
+    material = system.material(settings, folder / CACHE_FOLDER)
+    about = system.describe(settings, material)
+    whole = np.sort(system.subset(material, about.available, seed))
+    job = Job(settings, material, whole, named("p4") if group.order == 1 else group, seed, device)
+    finished = _followed(console, system, job)
+    finished.save(folder)
+    console.print(_table(job.group.order, about.measure, finished))
     console.print(f"run: {folder.resolve()}", highlight=False, soft_wrap=True)
 
 
+def _followed(console: Console, system: StudiedSystem[Any, Any], job: Job[Any, Any]) -> Finished:
+    """Do a job below a bar."""
+    with _bar(console) as bar:
+        task = bar.add_task(f"training {job.recipe.name}", total=1.0)
+        return system.run(replace(job, progress=lambda fraction: bar.update(task, completed=fraction)))
+
+
+def _table(order: int, measure: Measure, finished: Finished) -> Table:
+    outcome = finished.outcome
+    title = f"{len(finished.predictions.images)} images, group {outcome.group}"
+    tests = {"upright": outcome.tests[UPRIGHT], f"all {order} elements": outcome.tests[ROTATED]}
+    return evaluation_table(title, measure, tests, outcome.per_rotation, outcome.changed_images)
+
+
 def _refuse_taken(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(path.name != "cache" for path in folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or any(path.name != CACHE_FOLDER for path in folder.iterdir())):
         has = "a run" if (folder / DESCRIPTION).exists() else "other files"
         raise RequestError(f"expected an empty folder at {folder}, found {has}; give another --out")
 

@@ -32,7 +32,7 @@ from isotypic.errors import RequestError
 from isotypic.groups.catalogue import named, resolve
 from isotypic.groups.fields import scalar_fields
 from isotypic.groups.finite import FiniteGroup
-from isotypic.models.heads import HeadChoice, boundary_heads
+from isotypic.models.heads import DenseNetwork, HeadChoice, boundary_heads
 from isotypic.models.matching import Match, matched_fields
 from isotypic.nn.copies import Flips, Turns
 from isotypic.nn.maxout import FlipMaxConv2d, RotateMaxConv2d
@@ -193,7 +193,7 @@ INCEPTION_C: Steps = (
 )
 
 
-class BoundaryNet(nn.Module):
+class BoundaryNet(DenseNetwork):
     """A dense network ``[B, in_channels, y, x] -> [B, 2, y, x]``: logits of inside and boundary.
 
     Attributes:

@@ -7,6 +7,7 @@ from torch import nn
 from isotypic.groups.catalogue import resolve
 from isotypic.models.boundary import BoundaryConfig, BoundaryNet
 from isotypic.models.convnet import ConvNet, ConvNetConfig
+from isotypic.models.heads import DenseNetwork
 from isotypic.models.unet import UNet, UNetConfig
 from isotypic.models.voting import Voting
 
@@ -28,7 +29,7 @@ def build(config: ModelConfig, in_channels: int, classes: int) -> nn.Module:
     return _FAMILIES[config.family](config, in_channels, classes)
 
 
-def build_dense(config: DenseModelConfig, in_channels: int) -> nn.Module:
+def build_dense(config: DenseModelConfig, in_channels: int) -> DenseNetwork:
     """Make a freshly initialised dense network.
 
     Args:

@@ -75,6 +75,18 @@ class Head:
             )
 
 
+class DenseNetwork(nn.Module):
+    """A network ``[B, C, y, x] -> [B, sum of the heads' channels, y, x]``, of the image's size.
+
+    Attributes:
+        heads: what the output's channels are, for :func:`split_heads`.
+        stride: distance, in pixels, of two samples of the coarsest stage.
+    """
+
+    heads: tuple[Head, ...]
+    stride: int
+
+
 class HeadChoice(str, Enum):
     """The heads of a recipe's dense network."""
 

@@ -20,7 +20,15 @@ from isotypic.configuration import Config
 from isotypic.errors import RequestError
 from isotypic.groups.catalogue import resolve
 from isotypic.groups.finite import FiniteGroup
-from isotypic.models.heads import Head, HeadChoice, boundary_heads, embedding_heads, head_layers, offset_heads
+from isotypic.models.heads import (
+    DenseNetwork,
+    Head,
+    HeadChoice,
+    boundary_heads,
+    embedding_heads,
+    head_layers,
+    offset_heads,
+)
 from isotypic.models.matching import Match, matched_fields
 from isotypic.nn.norm import GroupBatchNorm, GroupInstanceNorm
 from isotypic.nn.plane import GroupConv2d, GroupConvTranspose2d
@@ -63,7 +71,7 @@ class UNetConfig(Config):
         return offset_heads() if self.heads is HeadChoice.OFFSET else boundary_heads()
 
 
-class UNet(nn.Module):
+class UNet(DenseNetwork):
     """A dense network ``[B, in_channels, y, x] -> [B, sum of head channels, y, x]`` that commutes with its group.
 
     Exactly, on every size from :attr:`stride` up, even, odd and rectangular: the pools follow the parity of each axis,

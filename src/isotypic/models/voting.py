@@ -8,22 +8,18 @@ the |G| outputs, moved back, votes for a class at every pixel. With k votes for 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from isotypic.errors import RequestError
 from isotypic.groups.finite import FiniteGroup
-from isotypic.models.heads import Head
+from isotypic.models.heads import DenseNetwork
 from isotypic.ops.action import move_space
 
 
-class Voting(nn.Module):
+class Voting(DenseNetwork):
     """A network of two classes ``[B, C, y, x] -> [B, 2, y, x]`` whose prediction is a majority of |G| views.
 
     Its prediction commutes with the group, whatever the network, at |G| times the cost.
-
-    Attributes:
-        heads: of the network.
-        stride: of the network.
 
     Args:
         model: the network, with heads of two channels in all.
@@ -33,13 +29,10 @@ class Voting(nn.Module):
         RequestError: the heads have other channels.
     """
 
-    heads: tuple[Head, ...]
-    stride: int
-
-    def __init__(self, model: nn.Module, group: FiniteGroup) -> None:
+    def __init__(self, model: DenseNetwork, group: FiniteGroup) -> None:
         super().__init__()
         self.model, self.group = model, group
-        self.heads, self.stride = model.heads, model.stride  # type: ignore[assignment]
+        self.heads, self.stride = model.heads, model.stride
         if sum(head.channels for head in self.heads) != 2:
             raise RequestError(f"expected a network of two classes to vote, received heads {self.heads}")
 
@@ -47,7 +40,7 @@ class Voting(nn.Module):
         """Return logits: the network's own in training, those of the votes in evaluation."""
         if self.training:
             return self.model(image)
-        votes = sum(self._vote(image, g) for g in range(self.group.order))
+        votes = torch.stack([self._vote(image, g) for g in range(self.group.order)]).sum(0)
         odds = (votes + 0.5) / (self.group.order - votes + 0.5)
         return torch.cat([torch.zeros_like(odds), odds.log()], 1)
 

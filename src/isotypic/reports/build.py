@@ -6,8 +6,9 @@ from pathlib import Path
 
 from isotypic.files import write_text
 from isotypic.reports.findings import find
-from isotypic.reports.page import embedded, render
-from isotypic.studies.records import StudyRecords
+from isotypic.reports.page import render
+from isotypic.reports.pictures import pictures
+from isotypic.studies.folder import StudyRecords
 
 REPORT_FILE = "report.html"
 
@@ -23,6 +24,6 @@ def build_report(study_folder: Path) -> Path:
     Raises:
         RequestError: no study there, nothing finished, an unreadable record, or ``isotypic[report]`` missing.
     """
-    study = StudyRecords.load(study_folder)
-    page = render(find(study), embedded(study_folder, study.info))
+    findings = find(StudyRecords.load(study_folder))
+    page = render(findings, pictures(study_folder, findings))
     return write_text(study_folder / REPORT_FILE, page)

@@ -1,8 +1,9 @@
-"""The figures of accuracy: against size, by rotation, over training, and the declared comparison."""
+"""The figures of the measure: against size, by rotation, over training, and the declared comparison."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ from isotypic.reports.findings import Findings
 from isotypic.reports.notation import count, signed
 from isotypic.reports.style import GRID, INK, MUTED, arm_style, draw, legend, wrapped
 from isotypic.studies.records import ArmRef, Curves
-from isotypic.studies.statistics import Interval, accuracy_interval
+from isotypic.studies.statistics import Interval, mean_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,21 +22,30 @@ MOST_PANELS = 4
 SPREAD = 0.14
 
 
-def accuracy_by_size(findings: Findings) -> str:
-    """Draw accuracy against training-set size, a panel a test set, with 95 % intervals."""
+@dataclass(frozen=True)
+class Quantity:
+    """What a row of learning curves shows: its name in the records, its axis, and the factor in between."""
+
+    name: str
+    label: str
+    scale: float
+
+
+def measure_by_size(findings: Findings) -> str:
+    """Draw the measure against training-set size, a panel a test set, with 95 % intervals."""
 
     def plot(figure: Figure) -> None:
-        tests = _tests(findings)
+        tests = findings.tests
         panels = figure.subplots(1, len(tests), sharey=True, squeeze=False)[0]
         for axes, test in zip(panels, tests, strict=True):
             for place, arm in enumerate(findings.arms):
-                _accuracy_line(axes, findings, test, arm, place)
+                _mean_line(axes, findings, test, arm, place)
             axes.set_title(f"{test.capitalize()} test images")
             _size_axis(axes, findings.study.info.sizes)
-        panels[0].set_ylabel("accuracy (%)")
+        panels[0].set_ylabel(f"{findings.measure.name} (%)")
         legend(figure, panels[0])
 
-    return draw("accuracy", plot, height=3.7)
+    return draw("measure", plot, height=3.7)
 
 
 def overfitting(findings: Findings) -> str:
@@ -47,14 +57,14 @@ def overfitting(findings: Findings) -> str:
         for place, arm in enumerate(findings.arms):
             _overfitting_line(axes, findings, arm, place)
         _size_axis(axes, findings.study.info.sizes)
-        axes.set_ylabel("train / upright test accuracy")
+        axes.set_ylabel(f"train / upright test {findings.measure.name}")
         legend(figure, axes)
 
     return draw("overfitting", plot, height=3.1)
 
 
-def accuracy_by_rotation(findings: Findings) -> str:
-    """Draw accuracy under every element, a panel a size, with 95 % intervals."""
+def measure_by_rotation(findings: Findings) -> str:
+    """Draw the measure under every element, a panel a size, with 95 % intervals."""
     sizes = _at_most(findings.study.info.sizes, MOST_PANELS)
 
     def plot(figure: Figure) -> None:
@@ -64,33 +74,39 @@ def accuracy_by_rotation(findings: Findings) -> str:
                 _rotation_line(axes, findings, arm, size, place)
             axes.set_title(f"{count(size)} training images")
             axes.set_xlabel("rotation of the test image")
-        panels[0].set_ylabel("accuracy (%)")
+        panels[0].set_ylabel(f"{findings.measure.name} (%)")
         legend(figure, panels[0])
 
     return draw("rotation", plot, height=3.3)
 
 
 def learning_curves(findings: Findings) -> str:
-    """Draw accuracy and loss over training at the largest size that has finished runs, a column an arm."""
-    size = curves_size(findings)
+    """Draw score and loss over training at the largest size that has finished runs, a column an arm.
+
+    Where the task records no score there is the loss alone.
+    """
+    size = findings.finished
     arms = [arm for arm in findings.arms if findings.study.done(arm, size)]
     columns = min(MOST_PANELS, max(2, len(arms)))
     blocks = math.ceil(len(arms) / columns)
+    quantities = _quantities(findings, size)
+    rows = len(quantities)
 
     def plot(figure: Figure) -> None:
-        panels = figure.subplots(2 * blocks, columns, sharex=True, squeeze=False)
+        panels = figure.subplots(rows * blocks, columns, sharex=True, squeeze=False)
         for place in range(blocks * columns):
-            upper, lower = panels[2 * (place // columns) : 2 * (place // columns) + 2, place % columns]
+            top = rows * (place // columns)
+            column = list(panels[top : top + rows, place % columns])
             if place < len(arms):
-                _learning_panels(upper, lower, findings, arms[place], size)
+                _learning_panels(column, quantities, findings, arms[place], size)
             else:
-                upper.set_axis_off()
-                lower.set_axis_off()
-        _share(panels[0::2], "accuracy (%)")
-        _share(panels[1::2], "loss")
+                for axes in column:
+                    axes.set_axis_off()
+        for row, quantity in enumerate(quantities):
+            _share(panels[row::rows], quantity.label)
         legend(figure, panels[0, 0])
 
-    return draw("learning", plot, height=0.5 + 3.6 * blocks)
+    return draw("learning", plot, height=0.5 + 1.8 * rows * blocks)
 
 
 def declared_comparison(findings: Findings) -> str:
@@ -115,16 +131,6 @@ def declared_comparison(findings: Findings) -> str:
     return draw("declared", plot, height=0.75 + 0.34 * len(rows))
 
 
-def curves_size(findings: Findings) -> int:
-    """Return the largest size with a finished run."""
-    return max(record.cell.size for record in findings.study.records if record.outcome)
-
-
-def _tests(findings: Findings) -> list[str]:
-    declared = findings.primary.test
-    return sorted({test for test, _, _ in findings.accuracy}, key=lambda test: test != declared)
-
-
 def _at_most(sizes: list[int], panels: int) -> list[int]:
     if len(sizes) <= panels:
         return sizes
@@ -144,9 +150,9 @@ def _shift(findings: Findings, place: int) -> float:
     return SPREAD * ((place + 0.5) / len(findings.arms) - 0.5)
 
 
-def _accuracy_line(axes: Axes, findings: Findings, test: str, arm: ArmRef, place: int) -> None:
-    found = {size: findings.accuracy.get((test, arm, size)) for size in findings.study.info.sizes}
-    known = {size: accuracy.interval for size, accuracy in found.items() if accuracy}
+def _mean_line(axes: Axes, findings: Findings, test: str, arm: ArmRef, place: int) -> None:
+    found = {size: findings.means.get((test, arm, size)) for size in findings.study.info.sizes}
+    known = {size: mean.interval for size, mean in found.items() if mean}
     aside = 4 ** _shift(findings, place)
     style = arm_style(findings.study.info, arm)
     x = [size * aside for size in known]
@@ -165,7 +171,7 @@ def _overfitting_line(axes: Axes, findings: Findings, arm: ArmRef, place: int) -
     style, aside = arm_style(findings.study.info, arm), 4 ** _shift(findings, place)
     means = {}
     for size in findings.study.info.sizes:
-        ratios = [r.outcome.overfitting_ratio for r in findings.study.done(arm, size) if r.outcome]
+        ratios = [outcome.overfitting_ratio for outcome in findings.outcomes(arm, size)]
         axes.plot([size * aside] * len(ratios), ratios, **{**style.dots(), "markersize": 3, "alpha": 0.55})
         if ratios:
             means[size * aside] = float(np.mean(ratios))
@@ -178,23 +184,34 @@ def _rotation_line(axes: Axes, findings: Findings, arm: ArmRef, size: int, place
     known = [predictions for predictions in done if predictions]
     elements = next(iter(study.predictions.values())).elements
     x = [element + 1.6 * _shift(findings, place) for element in range(len(elements))]
-    rows = [np.stack([(p.predicted[e] == p.labels) for p in known]) for e in range(len(elements)) if known]
-    intervals = [accuracy_interval(row) for row in rows]
+    rows = [np.stack([p.scores[e] for p in known]) for e in range(len(elements)) if known]
+    intervals = [mean_interval(row) for row in rows]
     _with_intervals(axes, x[: len(rows)], intervals, label=arm.label, **arm_style(study.info, arm).lines())
     axes.set_xticks(range(len(elements)), elements, rotation=90 if len(elements) > 8 else 0)
 
 
-def _learning_panels(upper: Axes, lower: Axes, findings: Findings, arm: ArmRef, size: int) -> None:
-    runs = [record.outcome.curves for record in findings.study.done(arm, size) if record.outcome]
+def _quantities(findings: Findings, size: int) -> list[Quantity]:
+    """Return what the learning curves of a size show, from top to bottom."""
+    loss = Quantity("loss", "loss", 1)
+    runs = [outcome.curves for arm in findings.arms for outcome in findings.outcomes(arm, size)]
+    scores = [run.score for run in runs if run.scored]
+    return [Quantity("score", f"{scores[0]} (%)", 100), loss] if scores else [loss]
+
+
+def _learning_panels(
+    column: list[Axes], quantities: list[Quantity], findings: Findings, arm: ArmRef, size: int
+) -> None:
+    runs = [outcome.curves for outcome in findings.outcomes(arm, size)]
     colour = arm_style(findings.study.info, arm).colour
-    for axes, quantity, scale in ((upper, "accuracy", 100), (lower, "loss", 1)):
-        _course(axes, runs, f"train_{quantity}", scale, "#8b939d")
-        _course(axes, runs, f"validation_{quantity}", scale, colour)
-    upper.set_title(wrapped(arm.label, 25), fontsize=9)
-    lower.set_xlabel("optimiser step")
-    upper.plot([], [], color="#8b939d", label="training", linewidth=2)
-    upper.plot([], [], color=INK, label="validation (in colour)", linewidth=2)
-    upper.plot([], [], color=MUTED, label="single runs", linewidth=0.8, linestyle=(0, (3, 2)))
+    for axes, quantity in zip(column, quantities, strict=True):
+        _course(axes, runs, f"train_{quantity.name}", quantity.scale, "#8b939d")
+        _course(axes, runs, f"validation_{quantity.name}", quantity.scale, colour)
+    top = column[0]
+    top.set_title(wrapped(arm.label, 25), fontsize=9)
+    column[-1].set_xlabel("optimiser step")
+    top.plot([], [], color="#8b939d", label="training", linewidth=2)
+    top.plot([], [], color=INK, label="validation (in colour)", linewidth=2)
+    top.plot([], [], color=MUTED, label="single runs", linewidth=0.8, linestyle=(0, (3, 2)))
 
 
 def _course(axes: Axes, runs: list[Curves], quantity: str, scale: float, colour: str) -> None:

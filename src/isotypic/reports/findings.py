@@ -1,4 +1,4 @@
-"""The figures of a study, computed once from its records: accuracies, paired comparisons, label worth.
+"""The figures of a study, computed once from its records: means, paired comparisons, label worth.
 
 Cells that failed or are missing leave gaps, never zeros: a comparison uses the seeds that both arms finished, and
 says how many.
@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isotypic.errors import RequestError
-from isotypic.studies.records import ROTATED, UPRIGHT, ArmRef, StudyRecords
+from isotypic.studies.folder import StudyRecords
+from isotypic.studies.records import ROTATED, UPRIGHT, ArmRef, Measure, Outcome
 from isotypic.studies.statistics import (
     Interval,
     LabelWorth,
-    accuracy_interval,
     label_worth_interval,
+    mean_interval,
     overall_difference,
     paired_bootstrap,
 )
@@ -28,8 +29,8 @@ TESTS = (ROTATED, UPRIGHT)
 
 
 @dataclass(frozen=True)
-class ArmAccuracy:
-    """An arm's accuracy at one size with its interval, and the number of seeds behind it."""
+class ArmMean:
+    """An arm's mean measure at one size with its interval, and the number of seeds behind it."""
 
     interval: Interval
     seeds: int
@@ -55,7 +56,7 @@ class Findings:
     Args:
         study: the records.
         arms: the arms with a finished cell, in the order of the study.
-        accuracy: by test set, arm and size; gaps are absent.
+        means: the measure by test set, arm and size; gaps are absent.
         primary: the comparison declared in advance, built-in minus augmented.
         comparisons: every pair of arms on every test set, the later arm minus the earlier.
         worths: label worth by size on the declared test; empty when there are fewer than two sizes.
@@ -63,15 +64,30 @@ class Findings:
 
     study: StudyRecords
     arms: tuple[ArmRef, ...]
-    accuracy: dict[tuple[str, ArmRef, int], ArmAccuracy]
+    means: dict[tuple[str, ArmRef, int], ArmMean]
     primary: Comparison
     comparisons: tuple[Comparison, ...]
     worths: tuple[LabelWorth, ...]
 
     @property
+    def measure(self) -> Measure:
+        """The figure of merit that decides."""
+        return self.study.info.measure
+
+    @property
+    def tests(self) -> list[str]:
+        """The test sets with a figure, the declared one first."""
+        return sorted({test for test, _, _ in self.means}, key=lambda test: test != self.primary.test)
+
+    @property
     def largest(self) -> int:
         """The largest training-set size."""
         return self.study.info.sizes[-1]
+
+    @property
+    def finished(self) -> int:
+        """The largest training-set size with a finished run."""
+        return max(record.cell.size for record in self.study.records if record.outcome)
 
     def worth(self) -> LabelWorth | None:
         """Return the label worth at the middle size, which is fixed before the results are seen."""
@@ -81,7 +97,11 @@ class Findings:
 
     def images(self) -> int:
         """Return the number of test images."""
-        return len(next(iter(self.study.predictions.values())).labels)
+        return len(next(iter(self.study.predictions.values())).images)
+
+    def outcomes(self, arm: ArmRef, size: int | None = None) -> list[Outcome]:
+        """Return what an arm's finished runs measured, at one size or at all."""
+        return [record.outcome for record in self.study.done(arm, size) if record.outcome]
 
 
 def find(study: StudyRecords) -> Findings:
@@ -97,7 +117,7 @@ def find(study: StudyRecords) -> Findings:
     return Findings(
         study=study,
         arms=arms,
-        accuracy=_accuracies(study, arms),
+        means=_means(study, arms),
         primary=compare(study, question.built_in, question.augmented, question.test),
         comparisons=tuple(compare(study, b, a, test) for test in TESTS for a, b in combinations(arms, 2)),
         worths=_worths(study),
@@ -119,14 +139,14 @@ def compare(study: StudyRecords, a: ArmRef, b: ArmRef, test: str) -> Comparison:
     return Comparison(a, b, test, by_size, overall, sizes, common)
 
 
-def _accuracies(study: StudyRecords, arms: Iterable[ArmRef]) -> dict[tuple[str, ArmRef, int], ArmAccuracy]:
+def _means(study: StudyRecords, arms: Iterable[ArmRef]) -> dict[tuple[str, ArmRef, int], ArmMean]:
     found = {}
     for arm in arms:
         for size in study.info.sizes:
             seeds = _shared_seeds(study, (arm,), size)
             for test in TESTS if seeds else ():
-                interval = accuracy_interval(_matrix(study, arm, size, test, seeds))
-                found[test, arm, size] = ArmAccuracy(interval, len(seeds))
+                interval = mean_interval(_matrix(study, arm, size, test, seeds))
+                found[test, arm, size] = ArmMean(interval, len(seeds))
     return found
 
 
@@ -143,7 +163,7 @@ def _worths(study: StudyRecords) -> tuple[LabelWorth, ...]:
 
 
 def _shared_seeds(study: StudyRecords, arms: Iterable[ArmRef], size: int) -> tuple[int, ...]:
-    finished = [set(study.correct(arm, size, UPRIGHT)) for arm in arms]
+    finished = [set(study.scores(arm, size, UPRIGHT)) for arm in arms]
     return tuple(sorted(set.intersection(*finished)))
 
 
@@ -157,5 +177,5 @@ def _common_ground(study: StudyRecords, arms: tuple[ArmRef, ...]) -> tuple[tuple
 
 
 def _matrix(study: StudyRecords, arm: ArmRef, size: int, test: str, seeds: tuple[int, ...]) -> NDArray[np.float64]:
-    correct = study.correct(arm, size, test)
-    return np.stack([correct[seed] for seed in seeds])
+    scores = study.scores(arm, size, test)
+    return np.stack([scores[seed] for seed in seeds])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from isotypic.reports.findings import Findings
 from isotypic.reports.notation import count, power_of_ten
 from isotypic.reports.style import INK, arm_style, draw, shortened, wrapped
-from isotypic.studies.records import ArmRef, Outcome
+from isotypic.studies.records import ArmRef
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,8 +23,13 @@ SMALLEST = 1e-17
 
 
 def confusion_matrices(findings: Findings, size: int) -> str:
-    """Draw the confusion of the two declared arms on the declared test, in percent of each true class."""
-    arms = [arm for arm in (findings.primary.a, findings.primary.b) if findings.study.done(arm, size)]
+    """Draw the confusion of the two declared arms on the declared test, in percent of each true class.
+
+    Empty where neither arm has one.
+    """
+    arms = [arm for arm in (findings.primary.a, findings.primary.b) if _confusions(findings, arm, size)]
+    if not arms:
+        return ""
 
     def plot(figure: Figure) -> None:
         panels = figure.subplots(1, max(2, len(arms)), squeeze=False)[0]
@@ -40,9 +45,7 @@ def confusion_matrices(findings: Findings, size: int) -> str:
 
 def confusion(findings: Findings, arm: ArmRef, size: int) -> NDArray[np.float64]:
     """Return the confusion of an arm summed over its seeds, [classes, classes], rows of percentages."""
-    outcomes = _outcomes(findings, arm, size)
-    tables = [np.array(o.tests[findings.primary.test].confusion, dtype=float) for o in outcomes]
-    total = np.sum(tables, axis=0)
+    total = np.sum(_confusions(findings, arm, size), axis=0)
     return 100 * total / np.maximum(total.sum(axis=1, keepdims=True), 1)
 
 
@@ -53,10 +56,10 @@ def equivariance(findings: Findings) -> str:
         errors, changes = figure.subplots(1, 2, sharey=True)
         for place, arm in enumerate(findings.arms):
             dots = {**arm_style(findings.study.info, arm).dots(), "markersize": 5, "alpha": 0.75}
-            outcomes = _outcomes(findings, arm)
+            outcomes = findings.outcomes(arm)
             rows = [place] * len(outcomes)
             errors.plot([max(o.equivariance_error, SMALLEST) for o in outcomes], rows, **dots)
-            changes.plot([o.disagreeing_images for o in outcomes], rows, **dots)
+            changes.plot([o.changed_images for o in outcomes], rows, **dots)
         _arm_rows(errors, findings)
         _log_axis(errors)
         errors.set_xlabel("equivariance error, max |f(gx) \N{MINUS SIGN} f(x)| / std f")
@@ -67,8 +70,9 @@ def equivariance(findings: Findings) -> str:
     return draw("equivariance", plot, height=0.95 + 0.38 * len(findings.arms))
 
 
-def _outcomes(findings: Findings, arm: ArmRef, size: int | None = None) -> list[Outcome]:
-    return [record.outcome for record in findings.study.done(arm, size) if record.outcome]
+def _confusions(findings: Findings, arm: ArmRef, size: int) -> list[NDArray[np.float64]]:
+    found = [outcome.tests[findings.primary.test].confusion for outcome in findings.outcomes(arm, size)]
+    return [np.array(confusion, dtype=np.float64) for confusion in found if confusion is not None]
 
 
 def _matrix_panel(axes: Axes, shares: NDArray[np.float64], classes: list[str]) -> None:

@@ -123,6 +123,18 @@ def scientific(value: float) -> str:
     return f"{value / 10**exponent:.1f} × {power_of_ten(exponent)}"
 
 
+def number(value: float) -> str:
+    """Return a number of any scale with three digits that count, without a power of ten where it is readable so.
+
+    >>> number(167.06), number(0.2549), number(12345), number(2e-9), number(0)
+    ('167', '0.255', '12,345', '2.0 × 10⁻⁹', '0')
+    """
+    if not 1e-3 <= abs(value) < 1e6:
+        return scientific(value)
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{digits}f}".replace("-", MINUS)
+
+
 def power_of_ten(exponent: int) -> str:
     """Return a power of ten in plain characters.
 
@@ -130,6 +142,15 @@ def power_of_ten(exponent: int) -> str:
     '10⁻³'
     """
     return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def capital(text: str) -> str:
+    """Return a text that begins with a capital letter; the others stay as they are.
+
+    >>> capital("accuracy"), capital("AP at IoU .5")
+    ('Accuracy', 'AP at IoU .5')
+    """
+    return text[:1].upper() + text[1:]
 
 
 def enumeration(words: list[str]) -> str:

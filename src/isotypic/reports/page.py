@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from isotypic.errors import RequestError
 from isotypic.reports import figures, matrices, tables
 from isotypic.reports.findings import Findings
-from isotypic.reports.notation import count, enumeration
+from isotypic.reports.notation import capital, count, enumeration
+from isotypic.reports.pictures import Pictures
 from isotypic.reports.style import missing_extra
 from isotypic.reports.verdict import judge
-from isotypic.studies.records import StudyInfo
 from isotypic.studies.statistics import RESAMPLES
 
 TEMPLATES = Path(__file__).parent / "templates"
-PICTURES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".svg": "image/svg+xml"}
 
 
-def render(findings: Findings, sample: str | None = None) -> str:
+def render(findings: Findings, pictures: Pictures) -> str:
     """Return the page.
 
     Args:
         findings: the figures of the study.
-        sample: the sample images as a data address (:func:`embedded`).
+        pictures: those that lie in its folder.
 
     Raises:
         RequestError: jinja2 or matplotlib is not installed.
@@ -42,42 +39,45 @@ def render(findings: Findings, sample: str | None = None) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(count=count, enumeration=enumeration)
-    return environment.get_template("report.html.jinja").render(contents(findings, sample))
+    environment.filters.update(capital=capital, count=count, enumeration=enumeration)
+    return environment.get_template("report.html.jinja").render(contents(findings, pictures))
 
 
-def contents(findings: Findings, sample: str | None = None) -> dict[str, Any]:
+def contents(findings: Findings, pictures: Pictures) -> dict[str, Any]:
     """Return what the template names: words, tables, and figures as SVG."""
     study, info = findings.study, findings.study.info
-    size = figures.curves_size(findings)
+    size = findings.finished
     return {
         "info": info,
+        "measure": info.measure,
         "findings": findings,
         "verdict": judge(findings),
         "key_figures": tables.key_figures(findings),
-        "accuracy_tables": tables.accuracy_tables(findings),
+        "measure_tables": tables.measure_tables(findings),
+        "further_tables": tables.further_tables(findings, size),
         "comparison_tables": tables.comparison_tables(findings),
         "worth_table": tables.worth_table(findings),
         "cost_table": tables.cost_table(findings, size),
         "figures": drawings(findings, size),
         "size": size,
+        "several": len(info.sizes) > 1,
         "resamples": RESAMPLES,
         "failed": study.failed(),
         "missing": study.missing(),
         "group": next(record.outcome.group for record in study.records if record.outcome),
         "settings": as_yaml(info.settings),
         "data": as_yaml(info.data),
-        "sample": sample,
+        "pictures": pictures,
     }
 
 
 def drawings(findings: Findings, size: int) -> dict[str, str]:
     """Return every figure as SVG, by the name that the template gives it."""
     return {
-        "accuracy": figures.accuracy_by_size(findings),
+        "measure": figures.measure_by_size(findings),
         "learning": figures.learning_curves(findings),
         "overfitting": figures.overfitting(findings),
-        "rotation": figures.accuracy_by_rotation(findings),
+        "rotation": figures.measure_by_rotation(findings),
         "declared": figures.declared_comparison(findings) if findings.primary.overall else "",
         "confusion": matrices.confusion_matrices(findings, size),
         "equivariance": matrices.equivariance(findings),
@@ -93,18 +93,3 @@ def as_yaml(settings: dict[str, Any]) -> str:
     flat = not any(isinstance(value, (dict, list)) for value in settings.values())
     flow = False if flat else None
     return yaml.safe_dump(settings, sort_keys=False, default_flow_style=flow, allow_unicode=True, width=88).rstrip()
-
-
-def embedded(folder: Path, info: StudyInfo) -> str | None:
-    """Return the study's sample images as a data address, or nothing where it names none.
-
-    Raises:
-        RequestError: the file lies outside the study, is not there, or is no PNG, JPEG or SVG.
-    """
-    if info.sample_images is None:
-        return None
-    path = (folder / info.sample_images).resolve()
-    kind = PICTURES.get(path.suffix.lower())
-    if kind is None or not path.is_relative_to(folder.resolve()) or not path.is_file():
-        raise RequestError(f"sample_images must be a PNG, JPEG or SVG in {folder}, got {info.sample_images!r}")
-    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"

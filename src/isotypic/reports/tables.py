@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from isotypic.reports.findings import ArmAccuracy, Comparison, Findings
+from isotypic.reports.findings import ArmMean, Comparison, Findings
 from isotypic.reports.notation import (
     NOTHING,
     count,
@@ -14,6 +15,7 @@ from isotypic.reports.notation import (
     ends,
     factor,
     half_width,
+    number,
     percent,
     points,
     scientific,
@@ -66,11 +68,15 @@ def key_figures(findings: Findings) -> list[Figure]:
     return [figure for figure in figures if figure]
 
 
-def accuracy_tables(findings: Findings) -> list[Table]:
+def measure_tables(findings: Findings) -> list[Table]:
     """Return a table a test set: arms by sizes, mean with its 95 % interval, the best of a column marked."""
-    tests = sorted({test for test, _, _ in findings.accuracy}, key=lambda test: test != findings.primary.test)
     columns = tuple(f"n = {count(size)}" for size in findings.study.info.sizes)
-    return [Table(f"{test.capitalize()} test images", columns, _accuracy_rows(findings, test)) for test in tests]
+    return [_of_test(test, columns, _mean_rows(findings, test)) for test in findings.tests]
+
+
+def further_tables(findings: Findings, size: int) -> list[Table]:
+    """Return the further figures at one size: in percent for every test set, and what the runs measured besides."""
+    return [*_beside_the_measure(findings, size), *_of_the_runs(findings, size)]
 
 
 def comparison_tables(findings: Findings) -> list[Table]:
@@ -78,7 +84,7 @@ def comparison_tables(findings: Findings) -> list[Table]:
     columns = tuple(f"n = {count(size)}" for size in findings.study.info.sizes)
     columns += ("all sizes",) if len(columns) > 1 else ()
     tests = list(dict.fromkeys((findings.primary.test, *(pair.test for pair in findings.comparisons))))
-    return [Table(f"{test.capitalize()} test images", columns, _comparison_rows(findings, test)) for test in tests]
+    return [_of_test(test, columns, _comparison_rows(findings, test)) for test in tests]
 
 
 def worth_table(findings: Findings) -> Table:
@@ -97,7 +103,7 @@ def cost_table(findings: Findings, size: int) -> Table:
     columns = ("parameters", "steps", "training time", "latency (ms)", "equivariance error", "changed")
     rows = []
     for arm in findings.arms:
-        outcomes = _outcomes(findings, arm, size)
+        outcomes = findings.outcomes(arm, size)
         if outcomes:
             rows.append(Row(arm.label, _declared(findings, arm), _cost_entries(outcomes)))
     return Table(f"Cost of one run with {count(size)} training images", columns, tuple(rows))
@@ -105,7 +111,7 @@ def cost_table(findings: Findings, size: int) -> Table:
 
 def _cost_entries(outcomes: list[Outcome]) -> tuple[Entry, ...]:
     costs = [outcome.cost for outcome in outcomes]
-    changed = float(np.mean([outcome.disagreeing_images for outcome in outcomes]))
+    changed = float(np.mean([outcome.changed_images for outcome in outcomes]))
     return (
         Entry(count(costs[0].parameters)),
         Entry(count(float(np.median([cost.steps for cost in costs])))),
@@ -116,32 +122,76 @@ def _cost_entries(outcomes: list[Outcome]) -> tuple[Entry, ...]:
     )
 
 
-def _accuracy_rows(findings: Findings, test: str) -> tuple[Row, ...]:
+def _of_test(test: str, columns: tuple[str, ...], rows: tuple[Row, ...]) -> Table:
+    return Table(f"{test.capitalize()} test images", columns, rows)
+
+
+def _mean_rows(findings: Findings, test: str) -> tuple[Row, ...]:
     sizes = findings.study.info.sizes
     best = {size: _best(findings, test, size) for size in sizes}
     rows = []
     for arm in findings.arms:
-        entries = [_accuracy_entry(findings, test, arm, size, best[size]) for size in sizes]
+        entries = [_mean_entry(findings, test, arm, size, best[size]) for size in sizes]
         rows.append(Row(arm.label, _declared(findings, arm), tuple(entries)))
     return tuple(rows)
 
 
 def _best(findings: Findings, test: str, size: int) -> str:
-    found = [accuracy for (t, _, n), accuracy in findings.accuracy.items() if (t, n) == (test, size)]
-    return max((percent(accuracy.interval.estimate) for accuracy in found), key=float, default="")
+    found = [mean for (t, _, n), mean in findings.means.items() if (t, n) == (test, size)]
+    return max((percent(mean.interval.estimate) for mean in found), key=float, default="")
 
 
-def _accuracy_entry(findings: Findings, test: str, arm: ArmRef, size: int, best: str) -> Entry:
-    accuracy = findings.accuracy.get((test, arm, size))
-    if accuracy is None:
+def _mean_entry(findings: Findings, test: str, arm: ArmRef, size: int, best: str) -> Entry:
+    mean = findings.means.get((test, arm, size))
+    if mean is None:
         return Entry(NOTHING)
-    value = percent(accuracy.interval.estimate)
-    return Entry(value, f"± {half_width(accuracy.interval)}{_gap(findings, accuracy)}", value == best)
+    value = percent(mean.interval.estimate)
+    return Entry(value, f"± {half_width(mean.interval)}{_gap(findings, mean)}", value == best)
 
 
-def _gap(findings: Findings, accuracy: ArmAccuracy) -> str:
+def _gap(findings: Findings, mean: ArmMean) -> str:
     planned = len(findings.study.info.seeds)
-    return "" if accuracy.seeds == planned else f" ({accuracy.seeds} of {planned} seeds)"
+    return "" if mean.seeds == planned else f" ({mean.seeds} of {planned} seeds)"
+
+
+def _beside_the_measure(findings: Findings, size: int) -> list[Table]:
+    names = tuple(findings.study.info.further)
+
+    def rows(test: str) -> tuple[Row, ...]:
+        return _figure_rows(
+            findings, names, lambda arm: [o.tests[test].figures for o in findings.outcomes(arm, size)], percent
+        )
+
+    return [_of_test(test, names, rows(test)) for test in findings.tests if names]
+
+
+def _of_the_runs(findings: Findings, size: int) -> list[Table]:
+    def found(arm: ArmRef) -> list[dict[str, float | None]]:
+        return [dict(outcome.figures) for outcome in findings.outcomes(arm, size)]
+
+    names = tuple(dict.fromkeys(name for arm in findings.arms for figures in found(arm) for name in figures))
+    return [Table("Other figures of the runs", names, _figure_rows(findings, names, found, number))] if names else []
+
+
+def _figure_rows(
+    findings: Findings,
+    names: tuple[str, ...],
+    found: Callable[[ArmRef], list[dict[str, float | None]]],
+    written: Callable[[float], str],
+) -> tuple[Row, ...]:
+    """Return a row an arm with the mean over its runs of every named figure."""
+    rows = []
+    for arm in findings.arms:
+        means = [_mean([figures.get(name) for figures in found(arm)]) for name in names]
+        entries = tuple(Entry(NOTHING if mean is None else written(mean)) for mean in means)
+        rows.append(Row(arm.label, _declared(findings, arm), entries))
+    return tuple(rows)
+
+
+def _mean(values: list[float | None]) -> float | None:
+    """Return the mean of the values that there are; nothing where there are none."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 def _comparison_rows(findings: Findings, test: str) -> tuple[Row, ...]:
@@ -174,7 +224,7 @@ def _gain(findings: Findings) -> Figure | None:
     overall, primary = findings.primary.overall, findings.primary
     if overall is None:
         return None
-    name = f"accuracy gained by building the symmetry in, on {primary.test} images"
+    name = f"{findings.measure.name} gained by building the symmetry in, on {primary.test} images"
     return Figure(signed(100 * overall.estimate), "points", name, f"95 % interval {points(overall)}")
 
 
@@ -192,9 +242,9 @@ def _changed(findings: Findings) -> Figure | None:
     built_in, augmented = _declared_outcomes(findings)
     if not built_in or not augmented:
         return None
-    changed = [float(np.mean([o.disagreeing_images for o in arm])) for arm in (built_in, augmented)]
+    changed = [float(np.mean([o.changed_images for o in arm])) for arm in (built_in, augmented)]
     share = [percent(value / findings.images()) if value else "0" for value in changed]
-    name = f"of the test images change class when rotated ({findings.primary.a.label})"
+    name = f"of the test images change {findings.measure.prediction} when rotated ({findings.primary.a.label})"
     return Figure(share[0], "%", name, f"{findings.primary.b.label}: {share[1]} %")
 
 
@@ -213,11 +263,7 @@ def _declared_outcomes(findings: Findings) -> tuple[list[Outcome], list[Outcome]
     """Return the declared arms' outcomes at the largest size that both have finished."""
     primary = findings.primary
     for size in reversed(findings.study.info.sizes):
-        pair = _outcomes(findings, primary.a, size), _outcomes(findings, primary.b, size)
+        pair = findings.outcomes(primary.a, size), findings.outcomes(primary.b, size)
         if all(pair):
             return pair
     return [], []
-
-
-def _outcomes(findings: Findings, arm: ArmRef, size: int) -> list[Outcome]:
-    return [record.outcome for record in findings.study.done(arm, size) if record.outcome]

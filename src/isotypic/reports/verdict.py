@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from isotypic.reports.findings import Comparison, Findings
-from isotypic.reports.notation import count, ends, enumeration, factor, percent, plain, points
+from isotypic.reports.notation import capital, count, ends, enumeration, factor, percent, plain, points
 from isotypic.studies.records import ArmRef
 from isotypic.studies.statistics import Interval, LabelWorth
 
@@ -33,11 +33,11 @@ def judge(findings: Findings) -> Verdict:
             f"{_the(findings.primary.a)} and {_the(findings.primary.b)} have no finished cell in common, "
             "a training-set size and a seed: run the study again to finish it."
         )
-        return Verdict("There is no verdict yet.", _capital(sentence), "", caveats)
+        return Verdict("There is no verdict yet.", capital(sentence), "", caveats)
     worth = findings.worth()
     return Verdict(
         headline=_headline(overall),
-        sentence=_difference(findings.primary, overall),
+        sentence=_difference(findings, overall),
         worth=_worth(worth, findings.primary) if worth else "",
         caveats=caveats,
     )
@@ -49,8 +49,8 @@ def _headline(overall: Interval) -> str:
     return "Building the symmetry in was better." if overall.estimate > 0 else "Augmenting the data was better."
 
 
-def _difference(primary: Comparison, overall: Interval) -> str:
-    over = _over(primary.sizes)
+def _difference(findings: Findings, overall: Interval) -> str:
+    primary, over = findings.primary, _over(findings.primary.sizes)
     if overall.contains_zero:
         return (
             f"On the {primary.test} test images {_the(primary.a)} and {_the(primary.b)} differ by "
@@ -60,7 +60,7 @@ def _difference(primary: Comparison, overall: Interval) -> str:
     winner, loser = (primary.a, primary.b) if overall.estimate > 0 else (primary.b, primary.a)
     gain = overall if overall.estimate > 0 else Interval(-overall.estimate, -overall.high, -overall.low)
     return (
-        f"On the {primary.test} test images {_the(winner)} is more accurate than {_the(loser)} by "
+        f"On the {primary.test} test images {_the(winner)} {findings.measure.better} than {_the(loser)} by "
         f"{percent(gain.estimate)} percentage points (95 % interval {points(gain)}), {over}."
     )
 
@@ -123,7 +123,3 @@ def _seed_caveat(seeds: int) -> list[str]:
 def _the(arm: ArmRef) -> str:
     """Return the arm within a sentence; a short name is not broken over two lines."""
     return "the " + (arm.label.replace(" ", "\u00a0") if len(arm.label) < UNBROKEN else arm.label)
-
-
-def _capital(sentence: str) -> str:
-    return sentence[0].upper() + sentence[1:]

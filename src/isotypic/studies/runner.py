@@ -8,17 +8,17 @@ from pathlib import Path
 
 from isotypic.errors import RequestError
 from isotypic.files import write_atomically
-from isotypic.studies.cell import cell_folder
-from isotypic.studies.records import (
+from isotypic.studies.folder import (
+    RECORD_FILE,
     STUDY_FILE,
-    Cell,
-    StudyInfo,
     StudyRecords,
+    cell_folder,
     read_record,
     read_study,
     table,
     write_study,
 )
+from isotypic.studies.records import Cell, StudyInfo
 from isotypic.studies.spec import Plan
 from isotypic.studies.workers import Event, run_cells
 
@@ -72,13 +72,13 @@ def write_table(folder: Path) -> Path:
     """Write the tidy table of all records as ``table.csv``, a row a cell in the order of the grid."""
     records = StudyRecords.load(folder)
     order = {cell: i for i, cell in enumerate(records.info.cells())}
-    frame = table(sorted(records.records, key=lambda record: order[record.cell]))
+    frame = table(sorted(records.records, key=lambda record: order[record.cell]), records.info.measure.name)
     return write_atomically(folder / TABLE_FILE, lambda path: frame.to_csv(path, index=False))
 
 
 def _is_done(folder: Path, cell: Cell) -> bool:
     place = cell_folder(folder, cell)
-    return (place / "record.json").exists() and read_record(place).status == "done"
+    return (place / RECORD_FILE).exists() and read_record(place).status == "done"
 
 
 def _identity(info: StudyInfo) -> dict[str, object]:

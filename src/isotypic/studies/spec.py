@@ -12,13 +12,12 @@ from typing_extensions import Self
 
 from isotypic.configuration import Config, validated
 from isotypic.data.augmentation import AUGMENTATIONS
-from isotypic.data.splits import nested_subsets
 from isotypic.errors import RequestError, unknown
 from isotypic.groups.catalogue import named
 from isotypic.studies.environment import environment
 from isotypic.studies.records import ArmRef, Cell, Question, StudyInfo
-from isotypic.tasks.recipe import Recipe, recipe_of
-from isotypic.tasks.session import Material, material
+from isotypic.studies.systems.catalogue import system_of
+from isotypic.tasks.recipe import AnyRecipe, recipe_of
 
 Size = int | float
 
@@ -73,7 +72,7 @@ class Plan:
         info: the description that is written to ``study.json``.
     """
 
-    recipe: Recipe
+    recipe: AnyRecipe
     spec: StudySpec
     info: StudyInfo
 
@@ -82,12 +81,12 @@ class Plan:
         """The cells in the order they are run: seed by seed, so that a stopped study has whole repetitions."""
         return sorted(self.info.cells(), key=lambda cell: cell.seed)
 
-    def recipe_for(self, cell: Cell) -> Recipe:
+    def recipe_for(self, cell: Cell) -> AnyRecipe:
         """Return the recipe of one cell: its model's changes and its augmentation."""
         return model_recipe(self.recipe, self.spec.models[cell.model], cell.augmentation)
 
 
-def model_recipe(recipe: Recipe, changes: Mapping[str, Any], augmentation: str) -> Recipe:
+def model_recipe(recipe: AnyRecipe, changes: Mapping[str, Any], augmentation: str) -> AnyRecipe:
     """Return a recipe with a changed model section and another augmentation."""
     raw = recipe.model_dump(mode="json")
     raw["model"] = {**raw["model"], **changes}
@@ -95,7 +94,7 @@ def model_recipe(recipe: Recipe, changes: Mapping[str, Any], augmentation: str) 
     return recipe_of(raw)
 
 
-def settings_of(raw: Mapping[str, Any]) -> tuple[Recipe, StudySpec]:
+def settings_of(raw: Mapping[str, Any]) -> tuple[AnyRecipe, StudySpec]:
     """Return recipe and study of a recipe's plain data.
 
     Raises:
@@ -106,7 +105,7 @@ def settings_of(raw: Mapping[str, Any]) -> tuple[Recipe, StudySpec]:
     recipe = recipe_of(raw)
     spec = validated(StudySpec, raw["study"], f"recipe {recipe.name}: study")
     for changes in spec.models.values():
-        _of_the_grid(model_recipe(recipe, changes, "none").model.group)
+        _of_the_grid(system_of(recipe).group(model_recipe(recipe, changes, "none")))
     _of_the_grid(spec.test_group)
     return recipe, spec
 
@@ -116,7 +115,7 @@ def _of_the_grid(group: str) -> None:
     named(group).grid_matrices  # noqa: B018
 
 
-def make_plan(raw: Mapping[str, Any], cache: Path) -> tuple[Plan, Material]:
+def make_plan(raw: Mapping[str, Any], cache: Path) -> Plan:
     """Decide a study: load its data, turn shares into sizes, and describe it.
 
     Args:
@@ -127,9 +126,12 @@ def make_plan(raw: Mapping[str, Any], cache: Path) -> tuple[Plan, Material]:
         RequestError: what is wrong with recipe, study or data.
     """
     recipe, spec = settings_of(raw)
-    data = material(recipe, cache)
-    sizes = resolved_sizes(spec.sizes, len(data.splits.train))
-    nested_subsets(data.images.labels, data.splits.train, sizes, seed=0)
+    system = system_of(recipe)
+    material = system.material(recipe, cache)
+    about = system.describe(recipe, material)
+    sizes = resolved_sizes(spec.sizes, about.available)
+    for size in sizes:
+        system.subset(material, size, seed=0)
     info = StudyInfo(
         name=recipe.name,
         title=recipe.title or recipe.name,
@@ -139,16 +141,18 @@ def make_plan(raw: Mapping[str, Any], cache: Path) -> tuple[Plan, Material]:
             augmented=ArmRef(**spec.question.augmented.model_dump()),
             test=spec.question.test,
         ),
+        measure=about.measure,
+        further=list(about.further),
         models=list(spec.models),
         augmentations=spec.augmentations,
         sizes=sizes,
         seeds=list(range(spec.seeds)),
-        classes=list(data.images.classes),
-        data=_describe(data),
+        classes=list(about.classes),
+        data=about.data,
         settings={**recipe.model_dump(mode="json"), "study": spec.model_dump(mode="json")},
         environment=environment(),
     )
-    return Plan(recipe, spec, info), data
+    return Plan(recipe, spec, info)
 
 
 def plan_from(info: StudyInfo) -> Plan:
@@ -176,19 +180,3 @@ def resolved_sizes(sizes: list[Size], available: int) -> list[int]:
             )
         counts.add(max(1, round(size * available)) if share else int(size))
     return sorted(counts)
-
-
-def _describe(data: Material) -> dict[str, Any]:
-    images, splits = data.images, data.splits
-    channels, height, width = images.shape
-    parts = {"training": splits.train, "validation": splits.validation, "test": splits.test}
-    described: dict[str, Any] = {
-        "data set": images.name,
-        "images": len(images),
-        "classes": len(images.classes),
-        "image size": f"{height} x {width}, {channels} channel{'s' if channels > 1 else ''}",
-        **{f"{name} images": len(rows) for name, rows in parts.items()},
-    }
-    if images.subjects is not None:
-        described["patients"] = len(set(images.subjects.tolist()))
-    return described

@@ -1,8 +1,8 @@
-r"""Intervals for accuracies, for differences between arms, and for what a symmetry is worth in labels.
+r"""Intervals for means, for differences between arms, and for what a symmetry is worth in labels.
 
-Every arm is trained with the same seeds and tested on the same images: the correctness of one arm is a
-matrix :math:`y_{si} \in [0, 1]`, seeds s by images i, and two arms are paired both ways. A difference of
-accuracies is the mean of :math:`d_{si} = a_{si} - b_{si}`. Seeds and images both vary, so both are
+Every arm is trained with the same seeds and tested on the same images: the measure of one arm is a matrix
+:math:`y_{si} \in [0, 1]`, seeds s by images i, and two arms are paired both ways. A difference of arms is
+the mean of :math:`d_{si} = a_{si} - b_{si}`. Seeds and images both vary, so both are
 resampled, independently of each other: the pigeonhole bootstrap (A. B. Owen, *The pigeonhole bootstrap*,
 Annals of Applied Statistics 1(2), 2007, https://doi.org/10.1214/07-AOAS122). Of m levels m - 1 are drawn,
 which removes the factor (m - 1)/m by which a bootstrap with few seeds is too narrow (J. N. K. Rao and
@@ -66,40 +66,40 @@ class LabelWorth:
 
 
 def paired_bootstrap(
-    correct_a: ArrayLike, correct_b: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
+    scores_a: ArrayLike, scores_b: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Interval:
-    """Return the difference of mean accuracy, a - b, with its 95 % interval.
+    """Return the difference of the means, a - b, with its 95 % interval.
 
     Args:
-        correct_a: correctness of arm a in [0, 1], [seeds, images]. Where every image is tested under several
+        scores_a: the measure of arm a in [0, 1], [seeds, images]. Where every image is tested under several
             rotations its mean over them stands here, so that images stay the unit.
-        correct_b: the same of arm b, for the same seeds and images in the same order.
+        scores_b: the same of arm b, for the same seeds and images in the same order.
         resamples: number of resamples.
         seed: seed of the resampling; it fixes the draw for every arm, so that all figures are paired.
 
     Raises:
         RequestError: the arrays differ in shape, are not [seeds, images], or are empty.
     """
-    a, b = _matrix("correct_a", correct_a), _matrix("correct_b", correct_b)
+    a, b = _matrix("scores_a", scores_a), _matrix("scores_b", scores_b)
     if a.shape != b.shape:
         raise RequestError(f"paired arms need the same [seeds, images], got {a.shape} and {b.shape}")
-    return accuracy_interval(a - b, resamples=resamples, seed=seed)
+    return mean_interval(a - b, resamples=resamples, seed=seed)
 
 
-def accuracy_interval(correct: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
+def mean_interval(scores: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
     """Return the mean of a [seeds, images] array with its 95 % two-way bootstrap interval.
 
-    >>> accuracy_interval([[1.0, 1.0], [1.0, 1.0]])
+    >>> mean_interval([[1.0, 1.0], [1.0, 1.0]])
     Interval(estimate=1.0, low=1.0, high=1.0)
     """
-    matrix = _matrix("correct", correct)
+    matrix = _matrix("scores", scores)
     low, high = np.quantile(resampled_means(matrix, resamples=resamples, seed=seed), LEVELS)
     return Interval(float(matrix.mean()), float(low), float(high))
 
 
 def overall_difference(
-    correct_a: Sequence[ArrayLike],
-    correct_b: Sequence[ArrayLike],
+    scores_a: Sequence[ArrayLike],
+    scores_b: Sequence[ArrayLike],
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -107,54 +107,54 @@ def overall_difference(
     """Return the mean over the sizes of the paired difference, a - b: the verdict's primary figure.
 
     Args:
-        correct_a: one [seeds, images] array a training-set size, with the same seeds at every size.
-        correct_b: the same of arm b.
+        scores_a: one [seeds, images] array a training-set size, with the same seeds at every size.
+        scores_b: the same of arm b.
         resamples: number of resamples; a resampled seed or image is the same at every size.
         seed: seed of the resampling.
 
     Raises:
         RequestError: the numbers of sizes or the shapes differ, or there is no size.
     """
-    if not correct_a or len(correct_a) != len(correct_b):
-        raise RequestError(f"both arms need the same sizes, got {len(correct_a)} and {len(correct_b)}")
-    a, b = _stack("correct_a", correct_a).mean(axis=0), _stack("correct_b", correct_b).mean(axis=0)
+    if not scores_a or len(scores_a) != len(scores_b):
+        raise RequestError(f"both arms need the same sizes, got {len(scores_a)} and {len(scores_b)}")
+    a, b = _stack("scores_a", scores_a).mean(axis=0), _stack("scores_b", scores_b).mean(axis=0)
     return paired_bootstrap(a, b, resamples=resamples, seed=seed)
 
 
-def label_worth(sizes: Sequence[int], accuracy_augmented: ArrayLike, accuracy_built_in: float, at_size: int) -> Worth:
-    r"""Return how many times ``at_size`` images the augmented arm needs for the built-in arm's accuracy.
+def label_worth(sizes: Sequence[int], mean_augmented: ArrayLike, mean_built_in: float, at_size: int) -> Worth:
+    r"""Return how many times ``at_size`` images the augmented arm needs for the built-in arm's mean.
 
-    The augmented arm's accuracy is made monotone in the size (isotonic least squares) and interpolated
-    linearly in log2(size); the factor is the first size that reaches the accuracy, over ``at_size``.
+    The augmented arm's mean is made monotone in the size (isotonic least squares) and interpolated
+    linearly in log2(size); the factor is the first size that reaches the target, over ``at_size``.
 
     Args:
         sizes: training-set sizes in images, ascending.
-        accuracy_augmented: the augmented arm's accuracy at each, [sizes].
-        accuracy_built_in: the built-in arm's accuracy at ``at_size``.
+        mean_augmented: the augmented arm's mean at each, [sizes].
+        mean_built_in: the built-in arm's mean at ``at_size``.
         at_size: images.
 
     Returns:
-        The factor, "at least" it when the largest size does not reach the accuracy, "at most" it when the
+        The factor, "at least" it when the largest size does not reach it, "at most" it when the
         smallest exceeds it already.
 
     Raises:
-        RequestError: the sizes do not ascend, or there is not one accuracy a size.
+        RequestError: the sizes do not ascend, or there is not one mean a size.
 
     >>> label_worth([100, 200, 400], [0.6, 0.7, 0.8], 0.75, at_size=100)
     Worth(factor=2.828..., bound='equal')
     >>> label_worth([100, 200, 400], [0.6, 0.7, 0.8], 0.9, at_size=200)
     Worth(factor=2.0, bound='at least')
     """
-    accuracy = np.asarray(accuracy_augmented, dtype=np.float64)
-    if accuracy.shape != (len(sizes),) or not len(sizes) or np.any(np.diff(sizes) <= 0):
-        raise RequestError(f"one accuracy for each ascending size, got {accuracy.shape} for {list(sizes)}")
-    return _worth(_size_reaching(sizes, monotone(accuracy), accuracy_built_in), sizes, at_size)
+    means = np.asarray(mean_augmented, dtype=np.float64)
+    if means.shape != (len(sizes),) or not len(sizes) or np.any(np.diff(sizes) <= 0):
+        raise RequestError(f"one mean for each ascending size, got {means.shape} for {list(sizes)}")
+    return _worth(_size_reaching(sizes, monotone(means), mean_built_in), sizes, at_size)
 
 
 def label_worth_interval(
     sizes: Sequence[int],
-    correct_augmented: Sequence[ArrayLike],
-    correct_built_in: ArrayLike,
+    scores_augmented: Sequence[ArrayLike],
+    scores_built_in: ArrayLike,
     at_size: int,
     *,
     resamples: int = RESAMPLES,
@@ -164,15 +164,15 @@ def label_worth_interval(
 
     Args:
         sizes: training-set sizes in images, ascending.
-        correct_augmented: the augmented arm's correctness at each size, [seeds, images].
-        correct_built_in: the built-in arm's at ``at_size``, for the same seeds and images.
+        scores_augmented: the augmented arm's measure at each size, [seeds, images].
+        scores_built_in: the built-in arm's at ``at_size``, for the same seeds and images.
         at_size: images.
         resamples: number of resamples.
         seed: seed of the resampling.
     """
     augmented, built_in = (
-        _stack("correct_augmented", correct_augmented),
-        _matrix("built_in", correct_built_in),
+        _stack("scores_augmented", scores_augmented),
+        _matrix("built_in", scores_built_in),
     )
     estimate = label_worth(sizes, augmented.mean(axis=(1, 2)), float(built_in.mean()), at_size)
     curves = np.stack([resampled_means(arm, resamples=resamples, seed=seed) for arm in augmented], axis=1)
@@ -182,19 +182,19 @@ def label_worth_interval(
     return LabelWorth(at_size, estimate, _worth(low, sizes, at_size), _worth(high, sizes, at_size))
 
 
-def resampled_means(correct: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> Array:
+def resampled_means(scores: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> Array:
     r"""Return the mean of a [seeds, images] array in every resample, [resamples].
 
     With drawn shares :math:`u_s` of the seeds and :math:`v_i` of the images it is
     :math:`\sum_{si} u_s v_i y_{si}`; equal shapes and seeds give equal draws.
     """
-    matrix = _matrix("correct", correct)
+    matrix = _matrix("scores", scores)
     seeds = _shares(matrix.shape[0], resamples, (seed, 0))
     images = _shares(matrix.shape[1], resamples, (seed, 1))
     return np.einsum("ri,ri->r", seeds @ matrix, images)
 
 
-def monotone(accuracy: ArrayLike) -> Array:
+def monotone(curves: ArrayLike) -> Array:
     r"""Return the non-decreasing curves nearest to the given ones in least squares, along the last axis.
 
     The maximum-minimum formula :math:`\max_{j \le i} \min_{k \ge i} (y_j + ... + y_k) / (k - j + 1)` does it for
@@ -204,7 +204,7 @@ def monotone(accuracy: ArrayLike) -> Array:
     >>> monotone([0.6, 0.5, 0.8])
     array([0.55, 0.55, 0.8 ])
     """
-    values = np.asarray(accuracy, dtype=np.float64)
+    values = np.asarray(curves, dtype=np.float64)
     size = values.shape[-1]
     sums = np.concatenate([np.zeros_like(values[..., :1]), values.cumsum(axis=-1)], axis=-1)
     first, after = np.arange(size)[:, None], np.arange(1, size + 1)[None, :]
@@ -221,7 +221,7 @@ def _shares(levels: int, resamples: int, stream: tuple[int, int]) -> Array:
 
 
 def _size_reaching(sizes: Sequence[int], rising: Array, target: float) -> float:
-    """Return the first size whose accuracy reaches the target: 0 below the sizes, infinity above them."""
+    """Return the first size whose mean reaches the target: 0 below the sizes, infinity above them."""
     after = int(np.searchsorted(rising, target - ROUNDING, side="left"))
     if after == len(sizes):
         return float("inf")

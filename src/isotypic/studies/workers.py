@@ -18,8 +18,9 @@ from pathlib import Path
 import torch
 
 from isotypic.errors import RequestError
-from isotypic.studies.cell import cell_folder, run_cell
-from isotypic.studies.records import Cell, Record, write_record
+from isotypic.studies.cell import run_cell
+from isotypic.studies.folder import cell_folder, write_record
+from isotypic.studies.records import Cell, Record
 
 
 @dataclass(frozen=True)

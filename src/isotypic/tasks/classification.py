@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from copy import deepcopy
-from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
@@ -18,26 +15,8 @@ from isotypic.data.loading import Batch
 from isotypic.groups.finite import FiniteGroup
 from isotypic.metrics.equivariance import equivariance_error
 from isotypic.ops.action import act
-from isotypic.tasks.training import TrainingConfig, optimiser, schedule
-
-
-@dataclass
-class LearningCurves:
-    """What training recorded, one entry an evaluation.
-
-    Attributes:
-        step: optimiser steps made.
-        train_loss: mean cross-entropy of the training batches since the last evaluation.
-        train_accuracy: accuracy on those batches, augmented as they were.
-        validation_loss: mean cross-entropy of the validation images.
-        validation_accuracy: accuracy on the validation images.
-    """
-
-    step: list[int] = field(default_factory=list)
-    train_loss: list[float] = field(default_factory=list)
-    train_accuracy: list[float] = field(default_factory=list)
-    validation_loss: list[float] = field(default_factory=list)
-    validation_accuracy: list[float] = field(default_factory=list)
+from isotypic.tasks.curves import LearningCurves
+from isotypic.tasks.training import MONITORED, TrainingConfig, configured
 
 
 class _Tally:
@@ -65,7 +44,7 @@ class Classification(LightningModule):
         config: the budget.
 
     Attributes:
-        curves: the learning curves so far.
+        curves: the learning curves so far; the score is accuracy.
     """
 
     def __init__(self, model: nn.Module, augmentation: nn.Module, config: TrainingConfig) -> None:
@@ -94,24 +73,14 @@ class Classification(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Record one point of the curves."""
-        curves = self.curves
-        curves.step.append(self.trainer.global_step)
-        for tally, losses, accuracies in (
-            (self._train, curves.train_loss, curves.train_accuracy),
-            (self._validation, curves.validation_loss, curves.validation_accuracy),
-        ):
-            loss, accuracy = tally.means()
-            losses.append(loss)
-            accuracies.append(accuracy)
+        validation = self._validation.means()
+        self.curves.record(self.trainer.global_step, self._train.means(), validation)
+        self.log(MONITORED, validation[0])
         self._train, self._validation = _Tally(), _Tally()
 
     def configure_optimizers(self) -> Any:
-        """Return the recipe's optimiser with its schedule, stepped every batch."""
-        chosen = optimiser(self.model.parameters(), self.config)
-        return {
-            "optimizer": chosen,
-            "lr_scheduler": {"scheduler": schedule(chosen, self.config), "interval": "step"},
-        }
+        """Return the recipe's optimiser with its schedule."""
+        return configured(self.model.parameters(), self.config)
 
 
 def probabilities(model: nn.Module, batches: DataLoader[Batch], group: FiniteGroup) -> tuple[Tensor, Tensor]:
@@ -147,16 +116,3 @@ def invariance_error(model: nn.Module, images: Tensor, group: FiniteGroup) -> fl
     """
     double = deepcopy(model).cpu().double().eval()
     return float(equivariance_error(double, images.cpu().double(), group).max())
-
-
-def latency_ms(model: nn.Module, image: Tensor, repeats: int = 30) -> float:
-    """Return the median milliseconds that one image ``[C, y, x]`` takes, at batch 1, in evaluation mode."""
-    model.eval()
-    batch = image[None].to(next(model.parameters()).device)
-    seconds = []
-    with torch.inference_mode():
-        for _ in range(repeats + 3):
-            start = time.perf_counter()
-            model(batch).sum().item()
-            seconds.append(time.perf_counter() - start)
-    return 1e3 * float(np.median(seconds[3:]))

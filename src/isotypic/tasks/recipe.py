@@ -27,8 +27,8 @@ from isotypic.tasks.objectives import LossConfig
 from isotypic.tasks.training import TrainingConfig
 
 
-class System(Config):
-    """What every recipe says of one system."""
+class BaseRecipe(Config):
+    """What every recipe says."""
 
     name: str = Field(description="what to call it")
     title: str = Field("", description="a heading")
@@ -37,7 +37,7 @@ class System(Config):
     training: TrainingConfig = Field(TrainingConfig(), description="the budget")
 
 
-class Recipe(System):
+class Recipe(BaseRecipe):
     """A classifier: from which images, by which network, within which budget."""
 
     task: Literal["classification"] = Field("classification", description="what is learned")
@@ -61,7 +61,7 @@ class Merit(str, Enum):
     """Area under the ROC curve of the boundary's probability."""
 
 
-class SegmentationRecipe(System):
+class SegmentationRecipe(BaseRecipe):
     """A segmenter: from which labelled images, by which network and loss, and how its output becomes labels."""
 
     task: Literal["segmentation"] = Field("segmentation", description="what is learned")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from isotypic.data.augmentation import Pairwise
 from isotypic.data.loading import Batch
-from isotypic.models.heads import split_heads
+from isotypic.models.heads import DenseNetwork, split_heads
 from isotypic.tasks.curves import LearningCurves
 from isotypic.tasks.objectives import Objective
 from isotypic.tasks.training import MONITORED, TrainingConfig, configured
@@ -38,7 +38,7 @@ class Segmentation(LightningModule):
     """A dense network under training.
 
     Args:
-        model: maps images ``[B, C, y, x]`` to the channels of its heads; has ``heads``.
+        model: maps images ``[B, C, y, x]`` to the channels of its heads.
         objective: the loss of those heads.
         augmentation: moves training images and labels alike.
         intensity: changes the grey levels of training images.
@@ -50,7 +50,7 @@ class Segmentation(LightningModule):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: DenseNetwork,
         objective: Objective,
         augmentation: Pairwise,
         intensity: nn.Module,

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from isotypic.data.augmentation import pair_augmentation
 from isotypic.data.catalogue import load_labelled
@@ -17,6 +16,7 @@ from isotypic.data.normalisation import Normaliser
 from isotypic.data.splits import Splits, split_labelled
 from isotypic.data.windows import WholeDataset, WindowDataset, normaliser_of, whole_loader, window_loader
 from isotypic.models.catalogue import build_dense
+from isotypic.models.heads import DenseNetwork
 from isotypic.tasks.curves import LearningCurves
 from isotypic.tasks.objectives import objective
 from isotypic.tasks.recipe import SegmentationRecipe
@@ -48,7 +48,7 @@ class TrainedSegmentation:
         seconds: how long training took.
     """
 
-    model: nn.Module
+    model: DenseNetwork
     normaliser: Normaliser
     curves: LearningCurves
     seconds: float

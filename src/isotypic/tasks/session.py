@@ -17,7 +17,8 @@ from isotypic.data.loading import ArrayDataset, Batch, loader
 from isotypic.data.normalisation import Normalisation
 from isotypic.data.splits import Splits, split
 from isotypic.models.catalogue import build
-from isotypic.tasks.classification import Classification, LearningCurves
+from isotypic.tasks.classification import Classification
+from isotypic.tasks.curves import LearningCurves
 from isotypic.tasks.recipe import Recipe
 from isotypic.tasks.training import Progress, fit, quiet_lightning
 

@@ -15,7 +15,6 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from pydantic import Field
-from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
@@ -147,11 +146,6 @@ def quiet_lightning() -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"lightning\..*")
-
-
-def parameter_count(model: nn.Module) -> int:
-    """Return how many numbers a model learns."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 class _Report(Callback):

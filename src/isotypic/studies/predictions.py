@@ -1,0 +1,67 @@
+"""What a network made of every test image: the measure of each, under every element of the group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isotypic.errors import RequestError
+from isotypic.files import write_atomically
+from isotypic.studies.records import UPRIGHT
+
+PREDICTIONS_FILE = "predictions.npz"
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The measure of the test images under every element of the group.
+
+    Args:
+        images: what tells the images apart, [n]: their names, or their true classes. Cells with the same entries
+            were tested on the same images and are paired.
+        elements: the elements as they are shown ("0°", "90°", ...); the first is the identity.
+        scores: the measure, [elements, n] in [0, 1]; row 0 is upright. For accuracy 1 where the class is right.
+
+    Raises:
+        RequestError: the shapes do not belong together, or a score lies outside [0, 1].
+    """
+
+    images: NDArray[Any]
+    elements: tuple[str, ...]
+    scores: NDArray[np.floating]
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 1 or self.scores.shape != (len(self.elements), *self.images.shape):
+            shapes = f"images {self.images.shape}, scores {self.scores.shape} for {len(self.elements)} elements"
+            raise RequestError(f"predictions need images [n] and scores [elements, n], got {shapes}")
+        outside = self.scores[~((self.scores >= 0) & (self.scores <= 1))]
+        if outside.size:
+            raise RequestError(f"expected the measure of every image in [0, 1], received {outside[0]}")
+
+    def of(self, test: str) -> NDArray[np.float64]:
+        """Return the measure of each image on a test set, [n]: upright, or the mean over the elements."""
+        rows = self.scores[:1] if test == UPRIGHT else self.scores
+        return rows.mean(axis=0, dtype=np.float64)
+
+
+def write_predictions(folder: Path, predictions: Predictions) -> Path:
+    """Write a cell's ``predictions.npz`` atomically."""
+    arrays = {key: np.asarray(value) for key, value in vars(predictions).items()}
+    return write_atomically(
+        folder / PREDICTIONS_FILE, lambda path: np.savez_compressed(path, allow_pickle=False, **arrays)
+    )
+
+
+def read_predictions(folder: Path) -> Predictions:
+    """Read a cell's ``predictions.npz``; a :class:`RequestError` where it holds no predictions."""
+    path = folder / PREDICTIONS_FILE
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            elements = tuple(str(element) for element in stored["elements"])
+            return Predictions(stored["images"], elements, stored["scores"])
+    except (OSError, KeyError, ValueError) as problem:
+        raise RequestError(f"{path} cannot be read as predictions: {problem}") from problem

@@ -1,0 +1,1 @@
+"""What a study knows of each task, one file a task."""

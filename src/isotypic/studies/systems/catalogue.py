@@ -1,0 +1,25 @@
+"""The systems by task: a new task is a module beside this one and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from isotypic.errors import unknown
+from isotypic.studies.systems.classification import ClassificationSystem
+from isotypic.studies.systems.system import StudiedSystem
+from isotypic.tasks.recipe import AnyRecipe
+
+_SYSTEMS: Mapping[str, StudiedSystem[Any, Any]] = MappingProxyType({"classification": ClassificationSystem()})
+
+
+def system_of(recipe: AnyRecipe) -> StudiedSystem[Any, Any]:
+    """Return the system of a recipe's task.
+
+    Raises:
+        RequestError: the task cannot be studied.
+    """
+    if recipe.task not in _SYSTEMS:
+        raise unknown("task of a study", recipe.task, _SYSTEMS)
+    return _SYSTEMS[recipe.task]

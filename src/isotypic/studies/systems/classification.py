@@ -1,0 +1,145 @@
+"""Classification as a study sees it: the measure is accuracy, for an image 1 where its class is right, else 0."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isotypic import __version__
+from isotypic.data.loading import ArrayDataset
+from isotypic.data.splits import nested_subsets
+from isotypic.groups.catalogue import named
+from isotypic.inference.evaluation import Evaluation, evaluate
+from isotypic.inference.run import RunDescription, save_run
+from isotypic.metrics.classification import ClassificationScores, overfitting_ratio
+from isotypic.studies.predictions import Predictions
+from isotypic.studies.records import ROTATED, UPRIGHT, Cost, Curves, Measure, Outcome, Scores
+from isotypic.studies.systems.system import Description, Finished, Job, StudiedSystem
+from isotypic.tasks.classification import invariance_error
+from isotypic.tasks.cost import latency_ms, parameter_count
+from isotypic.tasks.recipe import Recipe
+from isotypic.tasks.session import Material, Trained, evaluation_batches, material, train
+
+ACCURACY = Measure(name="accuracy", better="is more accurate", prediction="class")
+_ERROR_IMAGES = 16
+
+
+class ClassificationSystem(StudiedSystem[Recipe, Material]):
+    """Classifiers of single images."""
+
+    def group(self, recipe: Recipe) -> str:
+        """Return the group of the network."""
+        return recipe.model.group
+
+    def material(self, recipe: Recipe, cache: Path) -> Material:
+        """Load and split the images."""
+        return material(recipe, cache)
+
+    def describe(self, recipe: Recipe, material: Material) -> Description:
+        """Say what the images are."""
+        return Description(
+            measure=ACCURACY,
+            data=_in_words(material),
+            available=len(material.splits.train),
+            classes=tuple(material.images.classes),
+        )
+
+    def subset(self, material: Material, size: int, seed: int) -> np.ndarray:
+        """Draw images balanced over the classes, at least one of each."""
+        return nested_subsets(material.images.labels, material.splits.train, [size], seed)[size]
+
+    def run(self, job: Job[Recipe, Material]) -> Finished:
+        """Train a classifier and count what it gets right."""
+        images, splits = job.material.images, job.material.splits
+        trained = train(job.recipe, job.material, job.subset, seed=job.seed, device=job.device, progress=job.progress)
+        test = evaluation_batches(images, splits.test, trained.normalisation)
+        on_test = evaluate(trained.model, test, job.group)
+        seen = evaluation_batches(images, job.subset, trained.normalisation)
+        on_train = evaluate(trained.model, seen, named("trivial"))
+        outcome = _outcome(job, trained, on_test, on_train)
+        right = (on_test.predicted == on_test.labels).double().numpy()
+        return Finished(
+            outcome,
+            Predictions(on_test.labels.numpy(), on_test.elements, right),
+            partial(save_run, model=trained.model, description=_run_description(job, trained, outcome)),
+        )
+
+
+def scores_of(scores: ClassificationScores) -> Scores:
+    """Return the scores of a classifier as they are recorded."""
+    figures = {
+        "accuracy": scores.accuracy,
+        "AUC": scores.auc,
+        "sensitivity": scores.sensitivity,
+        "specificity": scores.specificity,
+    }
+    return Scores(figures=figures, confusion=scores.confusion)
+
+
+def _outcome(job: Job[Recipe, Material], trained: Trained, on_test: Evaluation, on_train: Evaluation) -> Outcome:
+    upright, training = on_test.upright, on_train.upright
+    few = _few_images(job.material, trained)
+    return Outcome(
+        group=on_test.group.name,
+        train=scores_of(training),
+        tests={ROTATED: scores_of(on_test.moved), UPRIGHT: scores_of(upright)},
+        per_rotation=on_test.accuracy_by_element,
+        changed_images=on_test.disagreeing,
+        overfitting_ratio=overfitting_ratio(training.accuracy, upright.accuracy),
+        curves=Curves(score=ACCURACY.name, **asdict(trained.curves)),
+        cost=Cost(
+            parameters=parameter_count(trained.model),
+            train_seconds=trained.seconds,
+            steps=job.recipe.training.steps,
+            latency_ms=latency_ms(trained.model, few[0]),
+        ),
+        equivariance_error=invariance_error(trained.model, few, on_test.group),
+    )
+
+
+def _few_images(material: Material, trained: Trained) -> Tensor:
+    """Return the first test images, as the network takes them."""
+    few = material.splits.test[:_ERROR_IMAGES]
+    images, _ = ArrayDataset(material.images, few, trained.normalisation).__getitems__(range(len(few)))
+    return torch.as_tensor(images)
+
+
+def _run_description(job: Job[Recipe, Material], trained: Trained, outcome: Outcome) -> RunDescription:
+    images, figures = job.material.images, outcome.tests[UPRIGHT].figures
+    return RunDescription(
+        version=__version__,
+        recipe=job.recipe.model_dump(mode="json"),
+        classes=list(images.classes),
+        image_shape=images.shape,
+        normalisation=trained.normalisation.to_dict(),
+        figures={
+            "test accuracy": figures["accuracy"],
+            "test auc": figures["AUC"],
+            "training images": len(job.subset),
+            "parameters": outcome.cost.parameters,
+            "training seconds": round(trained.seconds, 1),
+            "seed": job.seed,
+        },
+    )
+
+
+def _in_words(material: Material) -> dict[str, Any]:
+    images, splits = material.images, material.splits
+    channels, height, width = images.shape
+    parts = {"training": splits.train, "validation": splits.validation, "test": splits.test}
+    described: dict[str, Any] = {
+        "data set": images.name,
+        "images": len(images),
+        "classes": len(images.classes),
+        "image size": f"{height} x {width}, {channels} channel{'s' if channels > 1 else ''}",
+        **{f"{name} images": len(rows) for name, rows in parts.items()},
+    }
+    if images.subjects is not None:
+        described["patients"] = len(set(images.subjects.tolist()))
+    return described

@@ -1,0 +1,126 @@
+"""A task that the package has never heard of, studied in the same frame as the others."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from isotypic.errors import RequestError
+from isotypic.reports.build import build_report
+from isotypic.studies.cell import run_cell
+from isotypic.studies.folder import StudyRecords, cell_folder
+from isotypic.studies.predictions import Predictions
+from isotypic.studies.records import Cost, Curves, Measure, Outcome, Scores
+from isotypic.studies.runner import claim, unfinished, write_table
+from isotypic.studies.spec import make_plan
+from isotypic.studies.systems import catalogue
+from isotypic.studies.systems.system import Description, Finished, StudiedSystem
+from isotypic.tasks.recipe import recipe_of
+
+DICE = Measure(name="Dice", better="has a higher Dice", prediction="segmentation")
+AVAILABLE, TESTED = 50, 12
+
+
+class Guessing(StudiedSystem):
+    """Trains nothing: its scores are drawn by the seed, and it writes down which images it was given."""
+
+    def group(self, recipe):
+        return recipe.model.group
+
+    def material(self, recipe, cache):
+        return np.arange(AVAILABLE)
+
+    def describe(self, recipe, material):
+        return Description(DICE, {"images": len(material)}, available=len(material), further=("PQ",))
+
+    def subset(self, material, size, seed):
+        if size < 3:
+            raise RequestError(f"expected at least 3 images, received {size}")
+        return np.random.default_rng(seed).permutation(material)[:size]
+
+    def run(self, job):
+        elements = tuple(job.group.describe(g) for g in range(job.group.order))
+        scores = np.random.default_rng(job.seed).random((len(elements), TESTED))
+        figures = Scores(figures={"Dice": float(scores.mean()), "PQ": 0.5})
+        outcome = Outcome(
+            group=job.group.name,
+            train=figures,
+            tests={"rotated": figures, "upright": figures},
+            per_rotation=dict(zip(elements, scores.mean(1).tolist(), strict=True)),
+            changed_images=TESTED,
+            overfitting_ratio=1.0,
+            curves=Curves(
+                score="none",
+                step=[1],
+                train_loss=[1],
+                train_score=[np.nan],
+                validation_loss=[1],
+                validation_score=[np.nan],
+            ),
+            cost=Cost(parameters=1, train_seconds=0.1, steps=1, latency_ms=0.1),
+            equivariance_error=1e-15,
+            examples="nothing",
+        )
+
+        def save(folder):
+            folder.mkdir(parents=True)
+            np.save(folder / "subset.npy", job.subset)
+            (folder / "examples.png").write_bytes(b"picture")
+
+        return Finished(outcome, Predictions(np.arange(TESTED), elements, scores), save)
+
+
+@pytest.fixture
+def guessing(monkeypatch, small_study):
+    """The small digits study, its task in other hands."""
+    monkeypatch.setattr(catalogue, "_SYSTEMS", {"classification": Guessing()})
+    return small_study
+
+
+def test_a_task_of_its_own_is_run_recorded_and_reported(guessing, tmp_path):
+    plan = make_plan(guessing("study.sizes=[0.5, 1.0]"), tmp_path / "cache")
+    assert plan.info.sizes == [25, 50]
+    assert (plan.info.measure, plan.info.further, plan.info.classes) == (DICE, ["PQ"], [])
+    folder = tmp_path / "study"
+    claim(folder, plan.info)
+    for cell in plan.cells:
+        run_cell(folder, cell)
+    assert unfinished(folder, plan.cells) == []
+    assert not StudyRecords.load(folder).missing()
+    assert {"rotated_dice", "dice at 90°"} <= set(pd.read_csv(write_table(folder)).columns)
+    page = build_report(folder).read_text()
+    assert "Examples" in page
+    assert "accuracy" not in page.replace(plan.info.description, "")
+
+
+def test_every_arm_gets_the_same_images_and_the_smaller_sets_lie_in_the_larger(guessing, tmp_path):
+    plan = make_plan(guessing(), tmp_path / "cache")
+    claim(tmp_path / "study", plan.info)
+    given = {}
+    for cell in plan.cells:
+        run_cell(tmp_path / "study", cell)
+        subset = np.load(cell_folder(tmp_path / "study", cell) / "subset.npy")
+        given.setdefault((cell.size, cell.seed), []).append(set(subset.tolist()))
+    assert all(subset == subsets[0] for subsets in given.values() for subset in subsets)
+    assert all(given[20, seed][0] < given[40, seed][0] for seed in (0, 1))
+    assert not given[20, 0][0] <= given[40, 1][0]
+
+
+def test_sizes_are_those_that_the_material_has(guessing, tmp_path):
+    with pytest.raises(RequestError, match="expected at least 3 images, received 2"):
+        make_plan(guessing("study.sizes=[2, 40]"), tmp_path)
+    with pytest.raises(RequestError, match="expected training sizes between 1 and the 50 training images"):
+        make_plan(guessing("study.sizes=[51]"), tmp_path)
+
+
+def test_another_measure_is_another_study(guessing, tmp_path):
+    plan = make_plan(guessing(), tmp_path / "cache")
+    claim(tmp_path / "study", plan.info)
+    other = plan.info.model_copy(update={"measure": DICE.model_copy(update={"name": "PQ"})})
+    with pytest.raises(RequestError, match=r"holds another study \(its measure.name is 'Dice', asked for 'PQ'\)"):
+        claim(tmp_path / "study", other)
+
+
+def test_a_task_without_a_system_is_refused(monkeypatch, small_study):
+    monkeypatch.setattr(catalogue, "_SYSTEMS", {"guessing": Guessing()})
+    with pytest.raises(RequestError, match="unknown task of a study 'classification'"):
+        catalogue.system_of(recipe_of(small_study()))
