@@ -151,7 +151,7 @@ def _isotypic_case(  # noqa: PLR0917
 
     The dense way is taken where a graph of ordinary operators is wanted (``torch.export``, ``torch.compile``), under
     autocast, and where the group does not map the widened kernel to itself; by ``auto`` also on other devices than the
-    CPU.
+    CPU: on a GPU nothing has been measured yet.
     """
     told = layer.compute is Compute.ISOTYPIC
     if layer.compute is Compute.DENSE or not (told or _can(layer, x)):
@@ -190,15 +190,9 @@ def _pays(seen: int, made: int, outputs: int, x: Tensor, case: Case) -> bool:
     dense = DENSE_CALL + outputs * taps * group.order**2 * seen * made
     fewest = outputs * taps * seen * made * multiplications(group)
     sizes = (outputs * taps * group.order * seen, outputs * group.order * (seen + made))
-    wasted = _wasted(case)
-    if (fewest + COMPILED.of(*sizes)) * wasted >= dense:
+    if fewest + COMPILED.of(*sizes) >= dense:
         return False
-    return compiled.serves(x, case) or (fewest + STOCK.of(*sizes)) * wasted < dense
-
-
-def _wasted(case: Case) -> float:
-    """Return by how much a stride makes training dearer: one of its three convolutions meets zeros in between."""
-    return (2 + math.prod(case.stride)) / 3 if torch.is_grad_enabled() else 1.0
+    return compiled.serves(x, case) or fewest + STOCK.of(*sizes) < dense
 
 
 @dataclass(frozen=True)

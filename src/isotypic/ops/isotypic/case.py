@@ -64,7 +64,7 @@ class Case:
 
     @cached_property
     def adjoint(self) -> Case:
-        """The case that carries a gradient, spread over the stride, from the output back to the input."""
+        """The case that carries a gradient from the output back to the input, where there is no stride."""
         sides = tuple(d * (k - 1) - p for k, p, d in zip(self.kernel, self.padding, self.dilation, strict=True))
         return replace(self, stride=(1,) * len(self.kernel), padding=sides)
 
@@ -84,4 +84,3 @@ def _tables(group: FiniteGroup, kernel: Sizes, dtype: torch.dtype, device: torch
             name: torch.as_tensor(np.ascontiguousarray(matrix.T), dtype=dtype, device=device)
             for name, matrix in made.items()
         }
-

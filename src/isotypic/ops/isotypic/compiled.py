@@ -30,6 +30,7 @@ LONG_ROW = 256
 _SIGNATURES: dict[str, list[Any]] = {
     "forward": [POINTER] * 5,
     "weight_gradient": [POINTER] * 5,
+    "input_gradient": [POINTER] * 4,
     "weight_to_blocks": [INTEGER, POINTER, POINTER, INTEGER],
     "blocks_to_weight": [INTEGER, POINTER, POINTER, INTEGER],
     "adjoint_blocks": [INTEGER, INTEGER, POINTER, POINTER, INTEGER],
@@ -70,6 +71,17 @@ def correlate(x: Tensor, gradient: Tensor, case: Case) -> tuple[Tensor, Tensor]:
     return to_blocks, to_bias
 
 
+def transpose(gradient: Tensor, blocks: Tensor, case: Case, size: Sizes) -> Tensor:
+    """Return the gradient of an input of a size from that of the output: the transpose of :func:`convolve`."""
+    (gradient, last), blocks = _dense(gradient), blocks.contiguous()
+    made, seen, _ = blocks.shape
+    x = _empty(gradient, (len(gradient), seen * case.group.order, *size), last)
+    problem = _problem(case, tuple(x.shape), made, (last, last), torch.get_num_threads())
+    pointers = (t.data_ptr() for t in (gradient, blocks, x))
+    _kernel(case, x.dtype).input_gradient(problem, *pointers)
+    return x
+
+
 def to_blocks(weight: Tensor, case: Case) -> Tensor:
     """Return the blocks ``[M, N, R]`` of a weight ``[M, N |G|, *kernel]``."""
     weight = weight.contiguous()
@@ -91,9 +103,10 @@ def to_weight(gradient: Tensor, case: Case) -> Tensor:
 
 def adjoint_blocks(blocks: Tensor, case: Case) -> Tensor:
     """Return the blocks ``[N, M, R]`` of the adjoint of a convolution by blocks ``[M, N, R]``."""
+    blocks = blocks.contiguous()
     made, seen, entries = blocks.shape
     adjoint = blocks.new_empty(seen, made, entries)
-    pointers = (blocks.contiguous().data_ptr(), adjoint.data_ptr())
+    pointers = (blocks.data_ptr(), adjoint.data_ptr())
     _kernel(case, blocks.dtype).adjoint_blocks(made, seen, *pointers, _threads(blocks))
     return adjoint
 

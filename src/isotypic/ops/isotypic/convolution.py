@@ -1,8 +1,8 @@
 """The isotypic convolution with gradients of any order.
 
-Three bilinear maps, each the derivative of the others: ``convolve(x, blocks)``, the same with the adjoint blocks,
-which carries gradients back, and ``correlate(x, gradient)``, the gradient of the blocks. No patch outlives its block of
-outputs: what backward needs is made again from x.
+Three bilinear maps, each the derivative of the others: ``convolve(x, blocks)``; its transpose, which carries gradients
+back, and is without a stride the same with the adjoint blocks; and ``correlate(x, gradient)``, the gradient of the
+blocks. No patch outlives its block of outputs: what backward needs is made again from x.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.autograd import Function
 
 from isotypic.errors import RequestError
-from isotypic.ops.isotypic import compiled, stock
+from isotypic.ops.isotypic import compiled, stock, triton_kernel
 from isotypic.ops.isotypic.case import Case
-from isotypic.ops.layout import memory_format
+from isotypic.ops.resampling import Sizes
 
 
 def to_blocks(weight: Tensor, case: Case) -> Tensor:
@@ -51,8 +51,8 @@ def isotypic_convolution(x: Tensor, blocks: Tensor, bias: Tensor | None, case: C
 
 
 def _engine(x: Tensor, case: Case) -> ModuleType:
-    """Return the module that computes a case: the compiled kernel, or torch's own functions."""
-    return compiled if compiled.serves(x, case) else stock
+    """Return the module that computes a case: compiled on a CPU, by Triton on a GPU, else by torch's own functions."""
+    return next((engine for engine in (compiled, triton_kernel) if engine.serves(x, case)), stock)
 
 
 class _ToBlocks(Function):
@@ -101,6 +101,26 @@ class _Convolve(Function):
         return to_x, to_entries, to_bias if ctx.needs_input_grad[2] else None, None
 
 
+class _Transpose(Function):
+    """``(gradient of y, blocks) -> gradient of x``, of a size."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, blocks: Tensor, case: Case, size: Sizes) -> Tensor:
+        ctx.save_for_backward(gradient, blocks)
+        ctx.case = case
+        return _engine(gradient, case).transpose(gradient, blocks, case, size)
+
+    @staticmethod
+    def backward(ctx: Any, x: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        (gradient, blocks), case = ctx.saved_tensors, ctx.case
+        to_gradient = to_blocks = None
+        if ctx.needs_input_grad[0]:
+            to_gradient = _Convolve.apply(x, blocks, None, case)
+        if ctx.needs_input_grad[1]:
+            to_blocks, _ = _Correlate.apply(x, gradient, case)
+        return to_gradient, to_blocks, None, None
+
+
 class _Correlate(Function):
     """``(x, gradient of y) -> (gradient of blocks, gradient of bias)``."""
 
@@ -117,26 +137,17 @@ class _Correlate(Function):
 
 
 def _carry_back(gradient: Tensor, blocks: Tensor, case: Case, size: Sequence[int]) -> Tensor:
-    """Return the gradient of the input, of a size, from that of the output: convolve by the adjoint blocks.
+    """Return the gradient of the input, of a size, from that of the output.
 
-    A stride is undone by zeros between the samples.
+    Without a stride it is convolved by the adjoint blocks, which takes less than the transpose, unless windows that lie
+    in the padding alone would have to be cropped.
     """
-    spread = _spread(gradient, case, size)
-    return _Convolve.apply(spread, _adjoint_blocks(blocks, case), None, case.adjoint)
+    if set(case.stride) == {1} and min(case.adjoint.padding) >= 0:
+        return _Convolve.apply(gradient, _adjoint_blocks(blocks, case), None, case.adjoint)
+    return _Transpose.apply(gradient, blocks, case, tuple(size))
 
 
 def _adjoint_blocks(blocks: Tensor, case: Case) -> Tensor:
     """Return the blocks ``[N, M, R]`` of the convolution that carries gradients from the output to the input."""
     differentiated = torch.is_grad_enabled() and blocks.requires_grad
     return (stock if differentiated else _engine(blocks, case)).adjoint_blocks(blocks, case)
-
-
-def _spread(gradient: Tensor, case: Case, size: Sequence[int]) -> Tensor:
-    """Put zeros between samples, and behind the last as many as the strided window never saw."""
-    if set(case.stride) == {1}:
-        return gradient
-    axes = zip(size, case.kernel, case.padding, case.dilation, strict=True)
-    sizes = [n + 2 * p - d * (k - 1) for n, k, p, d in axes]
-    spread = gradient.new_zeros(*gradient.shape[:2], *sizes).to(memory_format=memory_format(gradient))
-    spread[(slice(None), slice(None), *(slice(None, None, s) for s in case.stride))] = gradient
-    return spread

@@ -26,6 +26,7 @@ def header(basis: PatchBasis) -> str:
         *_sparse("ADJOINT", basis.adjoint_blocks),
         *(_patch_transform(basis, patch, index) for index in range(len(basis.irreps))),
         _dispatch(len(basis.irreps)),
+        *_uncouplings(basis),
     ]
     return "\n".join(parts) + "\n"
 
@@ -112,6 +113,33 @@ def _couple(coupling: Coupling, steps: Program, d: int, place: str, first: int) 
         yield f"    store({place} + {first + i} * pitch + o, {' + '.join(terms)});"
 
 
+def _uncouplings(basis: PatchBasis) -> Iterator[str]:
+    """Yield the transposed couplings: from the rows of the patches to the positions of one channel of an irrep."""
+    names = []
+    for index, irrep in enumerate(basis.irreps):
+        names.append([f"uncouple_{index}_{channel}" for channel in range(irrep.dimension)])
+        for channel, name in enumerate(names[-1]):
+            yield f"static void {name}(const T* const* z, Int pitch, V* to) {{"
+            for row, terms in enumerate(_uncoupled(basis, index, channel)):
+                yield f"    to[{row}] = {' + '.join(terms) or 'V{}'};"
+            yield "}"
+    yield "typedef void (*Uncoupling)(const T* const*, Int, V*);"
+    yield f"static const Uncoupling UNCOUPLE[][LARGEST] = {_braces(_braces(row) for row in names)};"
+
+
+def _uncoupled(basis: PatchBasis, index: int, channel: int) -> list[list[str]]:
+    """Return, for every row of the positions' basis, the terms that one channel of an irrep has there."""
+    terms: list[list[str]] = [[] for _ in range(basis.taps)]
+    counts = [0] * len(basis.irreps)
+    for coupling in basis.couplings[index]:
+        first = counts[coupling.block]
+        counts[coupling.block] += len(coupling.matrix)
+        for i, a in zip(*np.nonzero(coupling.matrix[:, :, channel]), strict=True):
+            value = f"load(z[{coupling.block}] + {first + i} * pitch)"
+            terms[coupling.patch + a].append(_times(float(coupling.matrix[i, a, channel]), value))
+    return terms
+
+
 def _steps(steps: Program, name: str) -> Iterator[str]:
     for index, step in enumerate(steps.steps, start=steps.inputs):
         left, right = f"{name}{step.left}", f"{name}{step.right}"
@@ -122,8 +150,11 @@ def _steps(steps: Program, name: str) -> Iterator[str]:
 def _value(output: Output, name: str) -> str:
     if output.index is None:
         return "V{}"
-    value = f"{name}{output.index}"
-    return {1.0: value, -1.0: f"(-{value})"}.get(output.scale, f"T({output.scale!r}) * {value}")
+    return _times(output.scale, f"{name}{output.index}")
+
+
+def _times(factor: float, value: str) -> str:
+    return {1.0: value, -1.0: f"(-{value})"}.get(factor, f"T({factor!r}) * {value}")
 
 
 def _dispatch(irreps: int) -> str:

@@ -48,6 +48,33 @@ def convolve(x: Tensor, blocks: Tensor, bias: Tensor | None, case: Case) -> Tens
     return y.contiguous(memory_format=memory_format(x))
 
 
+def transpose(gradient: Tensor, blocks: Tensor, case: Case, size: Sizes) -> Tensor:
+    """Return the gradient of an input of a size from that of the output: the transpose of :func:`convolve`.
+
+    The patches of one image are held at once, to be added tap by tap.
+    """
+    basis, order, (made, fields, _) = case.basis, case.group.order, blocks.shape
+    weights = [w.T for w in _matrices(blocks, basis)]
+    rows = _like(basis.channel[_rows_by_block(basis)], gradient) @ _channels_first(gradient, order)
+    rows = rows.view(len(gradient), order, made, -1)
+    x = gradient.new_zeros(len(gradient), order, fields, *(n + 2 * p for n, p in zip(size, case.padding, strict=True)))
+    taps = gradient.new_empty(basis.taps, order, fields, *gradient.shape[2:])
+    for image, start, stop in _ranges(rows, fields, basis):
+        parts = _factors(rows[image, :, :, start:stop], basis)
+        seen = [
+            (w @ y).view(-1, fields, b.columns, stop - start)
+            for w, y, b in zip(weights, parts, basis.blocks, strict=True)
+        ]
+        taps.flatten(3)[..., start:stop] = _patches_back(seen, basis)
+        if stop == rows.shape[3]:
+            for tap, window in zip(taps, _windows(case, gradient.shape[2:]), strict=True):
+                x[image][(slice(None), slice(None), *window)] += tap
+    inside = (slice(p, p + n) for n, p in zip(size, case.padding, strict=True))
+    x = x[(slice(None), slice(None), slice(None), *inside)]
+    x = (_like(basis.channel.T, x) @ x.flatten(2)).view(len(x), order, fields, *size)
+    return x.transpose(1, 2).flatten(1, 2).contiguous(memory_format=memory_format(gradient))
+
+
 def correlate(x: Tensor, gradient: Tensor, case: Case) -> tuple[Tensor, Tensor]:
     """Return the gradients of blocks ``[M, N, R]`` and bias ``[M]`` from that of the output."""
     basis, order = case.basis, case.group.order
@@ -56,12 +83,10 @@ def correlate(x: Tensor, gradient: Tensor, case: Case) -> tuple[Tensor, Tensor]:
     forth = _like(basis.channel[_rows_by_block(basis)], x)
     spread = patches.on_grid(gradient.unflatten(1, (made, order))).flatten(3)
     sums = [x.new_zeros(b.rows_out * made, b.rows_in * fields) for b in basis.blocks]
-    sizes = [b.rows_out * b.columns for b in basis.blocks]
     for image, start, stop in patches.ranges():
         rows = forth @ spread[image, :, :, start:stop].transpose(0, 1).flatten(1)
-        parts = rows.view(order, made, -1).split(sizes)
-        for total, block, part, z in zip(sums, basis.blocks, parts, patches.of(image, start, stop), strict=True):
-            left = part.unflatten(0, (block.rows_out, block.columns)).transpose(1, 2).flatten(0, 1).flatten(1)
+        parts = _factors(rows.view(order, made, -1), basis)
+        for total, left, z in zip(sums, parts, patches.of(image, start, stop), strict=True):
             total.addmm_(left, z.flatten(0, 1).flatten(1).T)
     entries = [
         total.view(b.rows_out, made, b.rows_in, fields).permute(1, 3, 0, 2).flatten(2)
@@ -103,7 +128,7 @@ class _Patches:
     def __init__(self, x: Tensor, case: Case, size: Sizes) -> None:
         self.case, self.basis, self.size, self.order = case, case.basis, size, case.group.order
         self.fields = x.shape[1] // self.order
-        channels = _like(self.basis.channel, x) @ x.unflatten(1, (self.fields, self.order)).transpose(1, 2).flatten(2)
+        channels = _like(self.basis.channel, x) @ _channels_first(x, self.order)
         signal = channels.view(len(x), self.order, self.fields, *x.shape[2:])
         self.signal = functional.pad(signal, [p for side in reversed(case.padding) for p in (side, side)])
         strided = set(case.stride) != {1}
@@ -122,25 +147,18 @@ class _Patches:
     def _taps(self, strided: bool) -> Iterator[Tensor]:
         """Yield, for every tap, the samples under it of all outputs, ``[B, |G|, N, outputs]``."""
         flat = self.signal.flatten(3)
-        for tap in product(*(range(k) for k in self.case.kernel)):
-            first = [d * t for d, t in zip(self.case.dilation, tap, strict=True)]
+        for window in _windows(self.case, self.size):
             if strided:
-                axes = zip(first, self.size, self.case.stride, strict=True)
-                window = [slice(f, f + (n - 1) * s + 1, s) for f, n, s in axes]
                 yield self.signal[(slice(None), slice(None), slice(None), *window)].flatten(3)
                 continue
             place = 0
-            for offset, n in zip(first, self.signal.shape[3:], strict=True):
-                place = place * n + offset
+            for axis, n in zip(window, self.signal.shape[3:], strict=True):
+                place = place * n + axis.start
             yield flat[..., place : place + self.samples]
 
     def ranges(self) -> Iterator[tuple[int, int, int]]:
         """Yield an image and a range of outputs, as many as the cache holds."""
-        bytes_of_sample = self.fields * self.basis.positions.size * self.signal.element_size()
-        most = max(16, BLOCK_BYTES // bytes_of_sample) if self.signal.device.type == "cpu" else self.samples
-        step = -(-self.samples // -(-self.samples // most))
-        for image, start in product(range(len(self.signal)), range(0, self.samples, step)):
-            yield image, start, min(start + step, self.samples)
+        return _ranges(self.signal.flatten(3)[..., : self.samples], self.fields, self.basis)
 
     def of(self, image: int, start: int, stop: int) -> list[Tensor]:
         """Return the patches under some outputs, an irrep each: ``[rows_in, N, columns, outputs]``."""
@@ -168,6 +186,23 @@ class _Patches:
         return functional.pad(gradient, sides)
 
 
+def _ranges(like: Tensor, fields: int, basis: PatchBasis) -> Iterator[tuple[int, int, int]]:
+    """Yield an image and a range of outputs of ``[B, |G|, fields, outputs]``, with patches that the cache holds."""
+    samples = like.shape[3]
+    bytes_of_sample = fields * basis.positions.size * like.element_size()
+    most = max(16, BLOCK_BYTES // bytes_of_sample) if like.device.type == "cpu" else samples
+    step = -(-samples // -(-samples // most))
+    for image, start in product(range(len(like)), range(0, samples, step)):
+        yield image, start, min(start + step, samples)
+
+
+def _windows(case: Case, size: Sizes) -> Iterator[tuple[slice, ...]]:
+    """Yield, for every tap, the samples of the padded input under it of outputs of a size."""
+    for tap in product(*(range(k) for k in case.kernel)):
+        axes = zip(tap, case.dilation, size, case.stride, strict=True)
+        yield tuple(slice(d * t, d * t + (n - 1) * s + 1, s) for t, d, n, s in axes)
+
+
 Terms = tuple[tuple[float, int, int], ...]
 
 
@@ -187,6 +222,23 @@ def _write(terms: Terms, values: list[Tensor], target: Tensor) -> None:
     torch.mul(values[value][channel], factor, out=target)
     for factor, value, channel in terms[1:]:
         target.add_(values[value][channel], alpha=factor)
+
+
+def _patches_back(seen: list[Tensor], basis: PatchBasis) -> Tensor:
+    """Return what patches in the isotypic basis, ``[rows_in, N, columns, outputs]`` an irrep, give to every tap.
+
+    The transpose of what makes them: its steps the other way round.
+    """
+    steps, (_, fields, _, count) = _program(basis).steps, seen[0].shape
+    values = seen[0].new_zeros(basis.taps + len(steps), basis.group.order, fields, count)
+    for move in _moves(basis):
+        source = seen[move.block][move.row, :, move.column]
+        for factor, index, channel in move.terms:
+            values[index, channel].add_(source, alpha=factor)
+    for step, made in zip(reversed(steps), reversed(values.unbind()), strict=False):
+        values[step.left].add_(made)
+        values[step.right].add_(made, alpha=step.factor)
+    return values[: basis.taps]
 
 
 @cache
@@ -228,6 +280,15 @@ def _matrices(blocks: Tensor, basis: PatchBasis) -> list[Tensor]:
     ]
 
 
+def _factors(rows: Tensor, basis: PatchBasis) -> list[Tensor]:
+    """Return rows of output fields, ``[row, field, output]``, as ``[(copy, field), (component, output)]`` an irrep."""
+    parts = rows.split([b.rows_out * b.columns for b in basis.blocks])
+    return [
+        part.unflatten(0, (b.rows_out, b.columns)).transpose(1, 2).flatten(0, 1).flatten(1)
+        for part, b in zip(parts, basis.blocks, strict=True)
+    ]
+
+
 def _as_rows(made: Tensor, block: Block, fields: int) -> Tensor:
     """Return a product ``[(copy, field), (component, output)]`` as rows of output fields, ``[row, field, output]``."""
     parts = made.view(block.rows_out, fields, block.columns, made.shape[1] // block.columns)
@@ -243,6 +304,11 @@ def _rows_by_block(basis: PatchBasis) -> list[int]:
         if index == which
         for i in range(basis.irreps[index].dimension)
     ]
+
+
+def _channels_first(x: Tensor, order: int) -> Tensor:
+    """Return a signal ``[B, N |G|, *space]`` as ``[B, |G|, (field, sample)]``."""
+    return x.unflatten(1, (-1, order)).transpose(1, 2).flatten(2)
 
 
 def _like(matrix: Floats, tensor: Tensor) -> Tensor:

@@ -1,74 +1,16 @@
-// The isotypic convolution on a CPU, and the gradient of its weight. The tables of one group and kernel come from a
-// generated header, "group.h". A block of outputs is a thread's work: its patches are transformed into a buffer that stays
-// in the cache, multiplied by the blocks of the weight at once, and transformed back.
-
-#include <new>
-
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
+// The isotypic convolution on a CPU, and the gradient of its weight; that of its input is in "transpose.h". The tables of
+// one group and kernel come from a generated header, "group.h". A block of outputs is a thread's work: its patches are
+// transformed into a buffer that stays in the cache, multiplied by the blocks of the weight at once, and transformed back.
 
 #include "patches.h"
 #include "products.h"
+#include "scratch.h"
+#include "transpose.h"
 #include "weights.h"
 
-// Outputs of a block, and samples that a gradient sums at once; bytes of a block's patches, and of all planes of a group of
-// images whose gradients are summed: by the sizes of caches.
-constexpr Int BLOCK = 64, UNIT = 752, CACHE = 1 << 18, GROUP = 1 << 22;
-
-// Uninitialised memory of a thread, aligned for vectors. What is small is kept for the next call: the system would have to
-// hand out zeroed pages again. What is large lies on large pages where there are any: planes are written across.
-class Buffer {
-  public:
-    T* ask(Int n) {
-        if (n > size) {
-            release();
-            size = n;
-            const Int bytes = round_up(sizeof(T) * (n + LANES), align());
-            memory = static_cast<T*>(::operator new(bytes, std::align_val_t(align())));
-#ifdef MADV_HUGEPAGE
-            if (align() == PAGE) madvise(memory, bytes, MADV_HUGEPAGE);
-#endif
-        }
-        return memory;
-    }
-    void trim() {
-        if (size * Int(sizeof(T)) > KEPT) release();
-    }
-    ~Buffer() { release(); }
-
-  private:
-    static constexpr Int KEPT = 1 << 20, PAGE = 2 << 20;
-    T* memory = nullptr;
-    Int size = 0;
-    Int align() const { return size * Int(sizeof(T)) < PAGE ? 64 : PAGE; }
-    void release() {
-        if (memory) ::operator delete(memory, std::align_val_t(align()));
-        memory = nullptr, size = 0;
-    }
-};
-
-struct Scratch {
-    Buffer planes, patches, products;
-    void trim() { planes.trim(), patches.trim(), products.trim(); }
-};
-static thread_local Scratch scratch;
-
-static T* zeroed(T* memory, Int n) { return static_cast<T*>(std::memset(memory, 0, sizeof(T) * n)); }
-
-// A thread's buffers for blocks of P outputs and `chunk` input fields at a time.
-struct Work {
-    Int P, chunk;
-    T *z_of[BLOCKS], *y_of[BLOCKS];
-
-    Work(Int P, Int chunk, Int out_fields) : P(P), chunk(chunk) {
-        T *a = scratch.patches.ask(TAPS * ORDER * chunk * P), *b = scratch.products.ask(ORDER * out_fields * P);
-        for (int i = 0; i < BLOCKS; i++) {
-            z_of[i] = a, y_of[i] = b;
-            a += COPIES_IN[i] * DIMENSION[i] * chunk * P, b += COPIES_OUT[i] * DIMENSION[i] * out_fields * P;
-        }
-    }
-};
+// Samples that a gradient sums at once, and bytes of all planes of a group of images whose gradients are summed: by the
+// sizes of caches.
+constexpr Int UNIT = 752, GROUP = 1 << 22;
 
 // One image of a convolution while its blocks are computed: from its planes, or from the image where that will do.
 struct Job {
@@ -77,7 +19,7 @@ struct Job {
     const T *weight, *bias;
     Image image;
     const T* planes;
-    T* to;
+    Signal<T> to;
 
     void run(Int block, Work& work) const {
         for (Int n = 0; n < p.in_fields; n += work.chunk) {
@@ -102,18 +44,12 @@ struct Job {
     }
 };
 
-static Int chunk_for(Int fields, Int P, Int cache) {
-    Int chunk = cache / (TAPS * ORDER * P * Int(sizeof(T)));
-    return std::max<Int>(1, std::min(fields, chunk));
-}
-
 extern "C" void forward(const Problem* problem, const T* x, const T* weight, const T* bias, T* y) {
     const Problem& p = *problem;
     const Geometry g(p, BLOCK);
     const bool direct = reads_samples(p);
     const Int rows = direct ? 0 : p.in[0] * p.in[1], size = direct ? 0 : g.planes();
     const Int chunk = round_up(chunk_for(p.in_fields, g.P, CACHE), TOGETHER);
-    const Int image_size = ORDER * p.out_fields * p.out[0] * p.out[1] * p.out[2];
     const bool whole = p.batch >= p.threads && (p.batch % p.threads == 0 || p.batch >= 4 * p.threads);
     T* shared = whole || direct ? nullptr : zeroed(scratch.planes.ask(size), size);
 #pragma omp parallel num_threads(p.threads)
@@ -121,7 +57,8 @@ extern "C" void forward(const Problem* problem, const T* x, const T* weight, con
         T* planes = whole && !direct ? zeroed(scratch.planes.ask(size), size) : shared;
         Work work(g.P, chunk, p.out_fields);
         const auto job = [&](Int b) {
-            return Job{p, g, weight, bias, image_of(x, b, p.in_fields, p.in, p.in_channels_last), planes, y + b * image_size};
+            return Job{p, g, weight, bias, image_of(x, b, p.in_fields, p.in, p.in_channels_last), planes,
+                       image_of(y, b, p.out_fields, p.out, p.out_channels_last)};
         };
         if (whole) {
 #pragma omp for schedule(dynamic, 1)

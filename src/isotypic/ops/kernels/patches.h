@@ -57,7 +57,7 @@ static void sample_patches(const Image& image, Int start, Int P, Int first, Int 
         const Int count = std::max<Int>(0, std::min<Int>(LANES, image.pixels() - start - x));
         for (Int n = 0; n < fields; n += together) {
             V in[TILED], out[ORDER];
-            image.load_fields(start + x, count, (first + n) * ORDER, in);
+            image.load_fields(start + x, 1, count, (first + n) * ORDER, in);
             for (Int f = 0; f < std::min(together, fields - n); f++) {
                 channel_transform(in + f * ORDER, out);
                 for (int h = 0; h < ORDER; h++) {
@@ -79,32 +79,28 @@ static inline void inverse(const T* const* y, Int fields, Int m, Int P, Int o, T
     for (int h = 0; h < ORDER; h++) made[h] += bias;
 }
 
-// `count` outputs from o on, to their place in an image of so many pixels.
-static void write_run(const Problem& p, const T* const* y, Int P, const T* bias, Int o, Int count, T* image, Int place) {
-    const Int fields = p.out_fields, channels = fields * ORDER, pixels = p.out[0] * p.out[1] * p.out[2];
-    const Int together = p.out_channels_last ? TOGETHER : 1;
-    for (Int x = 0; x < count; x += LANES) {
-        const Int n = std::min<Int>(LANES, count - x);
-        for (Int m = 0; m < fields; m += together) {
-            V made[TILED];
-            for (Int f = 0; f < std::min(together, fields - m); f++)
-                inverse(y, fields, m + f, P, o + x, bias ? bias[m + f] : T(0), made + f * ORDER);
-            T* to = image + (p.out_channels_last ? (place + x) * channels + m * ORDER : m * ORDER * pixels + place + x);
-            if (p.out_channels_last)
-                for (int i = 0; i < std::min<Int>(TILED, channels - m * ORDER); i += LANES)
-                    store_transposed(to + i, channels, n, channels - m * ORDER - i, made + i);
-            else
-                for (int h = 0; h < ORDER; h++) store_some(to + h * pixels, made[h], n);
-        }
-    }
-}
-
-// Write the outputs of a block that are no gap between rows.
-static void write_block(const Problem& p, const Geometry& g, const T* const* y, const T* bias, Int block, T* image) {
+// Call act(o, place, count) for the outputs of a block that are no gap between rows: where they lie in it, and in an image.
+template <class Act>
+static void along_block(const Problem& p, const Geometry& g, Int block, Act act) {
     const Int pitch = g.in.row, start = g.start(block), end = std::min(start + g.P, g.outputs), z = block / g.blocks_of_slice;
     for (Int o = start; o < end; o = (o / pitch + 1) * pitch) {
         const Int row = o / pitch, x = o % pitch;
-        if (x < p.out[2])
-            write_run(p, y, g.P, bias, o - start, std::min(end - o, p.out[2] - x), image, (z * p.out[1] + row) * p.out[2] + x);
+        if (x < p.out[2]) act(o - start, (z * p.out[1] + row) * p.out[2] + x, std::min(end - o, p.out[2] - x));
     }
+}
+
+// Write the outputs of a block.
+static void write_block(const Problem& p, const Geometry& g, const T* const* y, const T* bias, Int block,
+                        const Signal<T>& image) {
+    const Int together = image.fields_together();
+    along_block(p, g, block, [&](Int o, Int place, Int count) {
+        for (Int x = 0; x < count; x += LANES)
+            for (Int m = 0; m < p.out_fields; m += together) {
+                const Int fields = std::min(together, p.out_fields - m);
+                V made[TILED];
+                for (Int f = 0; f < fields; f++)
+                    inverse(y, p.out_fields, m + f, g.P, o + x, bias ? bias[m + f] : T(0), made + f * ORDER);
+                image.store_fields(place + x, 1, std::min<Int>(LANES, count - x), m * ORDER, fields * ORDER, made);
+            }
+    });
 }

@@ -48,62 +48,89 @@ struct Planes {
     }
 };
 
-// One image of a signal.
-struct Image {
-    const T* data;
+// One image of a signal, to be read or to be written.
+template <class Number>
+struct Signal {
+    Number* data;
     Int channels, size[3];
     bool channels_last;
 
     Int pixels() const { return size[0] * size[1] * size[2]; }
+    Int fields_together() const { return channels_last ? TOGETHER : 1; }
 
-    // LANES samples from a pixel on, the last zero where there are fewer, of TILED channels from one on where the channels
-    // come last, else of one field.
-    void load_fields(Int pixel, Int count, Int channel, V* to) const {
+    // LANES samples, `step` pixels apart from one on, the last zero where there are fewer, of TILED channels from one on
+    // where the channels come last, else of one field.
+    void load_fields(Int pixel, Int step, Int count, Int channel, V* to) const {
         if (channels_last) {
             const T* from = data + pixel * channels + channel;
             for (int i = 0; i < TILED; i += LANES)
-                load_transposed(from + i, channels, count, std::max<Int>(0, channels - channel - i), to + i);
+                load_transposed(from + i, step * channels, count, std::max<Int>(0, channels - channel - i), to + i);
         } else {
             const T* from = data + channel * pixels() + pixel;
-            for (int h = 0; h < ORDER; h++, from += pixels()) to[h] = count >= LANES ? load(from) : load_some(from, count);
+            for (int h = 0; h < ORDER; h++, from += pixels()) to[h] = load_spaced(from, step, count);
         }
     }
 
-    Int fields_together() const { return channels_last ? TOGETHER : 1; }
+    // The other way, of `some` channels.
+    void store_fields(Int pixel, Int step, Int count, Int channel, Int some, V* from) const {
+        if (channels_last) {
+            T* to = data + pixel * channels + channel;
+            for (Int i = 0; i < some; i += LANES) store_transposed(to + i, step * channels, count, some - i, from + i);
+        } else {
+            T* to = data + channel * pixels() + pixel;
+            for (int h = 0; h < ORDER; h++, to += pixels()) store_spaced(to, step, from[h], count);
+        }
+    }
 };
+typedef Signal<const T> Image;
 
-// Up to LANES samples of a row, next to each other or, with a stride, each in its phase.
-static inline void place(const Planes& planes, T* row, Int at, V values, Int count) {
-    Int step = planes.stride[2];
-    if (step > 1) {
-        for (int l = 0; l < count; l++) row[(at + l) % step * planes.phase + (at + l) / step] = values[l];
-    } else if (count == LANES) {
-        store(row + at, values);
-    } else {
-        store_some(row + at, values, count);
+template <class Number>
+static Signal<Number> image_of(Number* data, Int b, Int fields, const Int* size, Int channels_last) {
+    Int channels = fields * ORDER, pixels = size[0] * size[1] * size[2];
+    return {data + b * channels * pixels, channels, {size[0], size[1], size[2]}, channels_last != 0};
+}
+
+// Call act(pixel, place, count) for the samples of one row (z, y) of an image, up to LANES that lie next to each other in
+// a plane at a time: they are a stride apart in the image.
+template <class Act>
+static void along_row(const Int* size, const Planes& planes, Int row, Act act) {
+    const Int step = planes.stride[2], z = row / size[1] + planes.padding[0], y = row % size[1] + planes.padding[1];
+    for (Int phase = 0; phase < std::min(step, size[2]); phase++) {
+        const Int place = planes.offset(z, y, phase + planes.padding[2]), samples = (size[2] - phase + step - 1) / step;
+        for (Int x = 0; x < samples; x += LANES)
+            act(row * size[2] + phase + x * step, place + x, std::min<Int>(LANES, samples - x));
     }
 }
 
-// The channel transform of one row (z, y) of an image into its planes.
+// The channel transform of one row of an image into its planes.
 static void transform_row(const Image& image, const Planes& planes, Int row, T* to) {
-    const Int z = row / image.size[1], y = row % image.size[1], width = image.size[2], together = image.fields_together();
-    to += planes.offset(z + planes.padding[0], y + planes.padding[1], 0);
-    for (Int x = 0; x < width; x += LANES) {
-        const Int count = std::min<Int>(LANES, width - x);
+    const Int together = image.fields_together();
+    along_row(image.size, planes, row, [&](Int pixel, Int place, Int count) {
         for (Int n = 0; n < planes.fields; n += together) {
             V in[TILED], out[ORDER];
-            image.load_fields(row * width + x, count, n * ORDER, in);
+            image.load_fields(pixel, planes.stride[2], count, n * ORDER, in);
             for (Int f = 0; f < std::min(together, planes.fields - n); f++) {
                 channel_transform(in + f * ORDER, out);
-                T* plane = to + (n + f) * planes.plane;
-                for (int h = 0; h < ORDER; h++, plane += planes.fields * planes.plane)
-                    place(planes, plane, x + planes.padding[2], out[h], count);
+                T* plane = to + (n + f) * planes.plane + place;
+                for (int h = 0; h < ORDER; h++, plane += planes.fields * planes.plane) store_spaced(plane, 1, out[h], count);
             }
         }
-    }
+    });
 }
 
-static Image image_of(const T* data, Int b, Int fields, const Int* size, Int channels_last) {
-    Int channels = fields * ORDER, pixels = size[0] * size[1] * size[2];
-    return Image{data + b * channels * pixels, channels, {size[0], size[1], size[2]}, channels_last != 0};
+// The transpose: one row of the fields from `first` on of an image, from their planes.
+static void write_row(const Signal<T>& image, const Planes& planes, Int row, Int first, const T* from) {
+    const Int together = image.fields_together();
+    along_row(image.size, planes, row, [&](Int pixel, Int place, Int count) {
+        for (Int n = 0; n < planes.fields; n += together) {
+            const Int fields = std::min(together, planes.fields - n);
+            V in[ORDER], out[TILED];
+            for (Int f = 0; f < fields; f++) {
+                const T* plane = from + (n + f) * planes.plane + place;
+                for (int h = 0; h < ORDER; h++, plane += planes.fields * planes.plane) in[h] = load(plane);
+                channel_inverse(in, out + f * ORDER);
+            }
+            image.store_fields(pixel, planes.stride[2], count, (first + n) * ORDER, fields * ORDER, out);
+        }
+    });
 }

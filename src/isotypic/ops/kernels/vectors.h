@@ -54,6 +54,18 @@ static inline void store_some(T* p, V v, Int count) {
 }
 #endif
 
+// Up to LANES values `step` apart; what is not loaded is zero, what is not stored stays.
+static inline V load_spaced(const T* p, Int step, Int count) {
+    if (step == 1) return count >= LANES ? load(p) : load_some(p, count);
+    V v = {};
+    for (int l = 0; l < std::min<Int>(count, LANES); l++) v[l] = p[l * step];
+    return v;
+}
+static inline void store_spaced(T* p, Int step, V v, Int count) {
+    if (step == 1) return count >= LANES ? store(p, v) : store_some(p, v, count);
+    for (int l = 0; l < std::min<Int>(count, LANES); l++) p[l * step] = v[l];
+}
+
 // A value that is used several times: GCC would rather load it again each time.
 static inline V held(V v) {
 #if defined(__AVX512F__)
