@@ -191,6 +191,20 @@ def test_a_signal_with_gaps_is_taken_as_it_is(engine):
     assert difference(isotypic_convolution(x, to_blocks(layer.weight, case), layer.bias, case), layer(x)) < 1e-11
 
 
+@pytest.mark.parametrize("last", [False, True], ids=["nchw", "nhwc"])
+def test_a_slice_of_the_channels_stays_in_its_layout(last, engine):
+    """The gradient of a concatenation is one: were it laid out anew, so would be all that follows."""
+    case = made("D4", (3, 3), 1, 1, 1)
+    form = FORMATS[2] if last else torch.contiguous_format
+    layer, wide = layer_for(case, 2, 2, torch.float64), signal(2, 32, 9, 8).contiguous(memory_format=form)
+    x = wide[:, 8:24].requires_grad_()
+    y = isotypic_convolution(x, to_blocks(layer.weight, case), layer.bias, case)
+    (to_x,) = torch.autograd.grad(y, x, wide[:, 16:])
+    assert difference(y, layer(x)) < 1e-11
+    assert y.is_contiguous(memory_format=form)
+    assert to_x.is_contiguous(memory_format=form)
+
+
 def test_without_a_compiler_torch_serves_and_it_is_said_once(monkeypatch, caplog):
     case = made("D4", (3, 3), 1, 1, 1)
     x, caches = signal(1, 8, 6, 6), (native._compiler, compiled._library, native._say_once)

@@ -10,10 +10,18 @@ CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 def is_channels_last(x: Tensor) -> bool:
-    """Whether a signal lies in memory with its channels last, and only so."""
-    return x.is_contiguous(memory_format=CHANNELS_LAST[x.dim()]) and not x.is_contiguous()
+    """Whether a signal lies in memory with its channels last, and only so.
+
+    Gaps do not matter: a slice of the channels, as the gradient of ``torch.cat`` is, lies as what it was cut from.
+    """
+    return x.stride(1) == 1 and x.shape[1] > 1 and not x.is_contiguous()
 
 
 def memory_format(x: Tensor) -> torch.memory_format:
     """Return the memory format of a signal: channels last only where it is not contiguous as well."""
     return CHANNELS_LAST[x.dim()] if is_channels_last(x) else torch.contiguous_format
+
+
+def without_gaps(x: Tensor) -> Tensor:
+    """Return a signal without gaps, in its memory format; itself where it has none."""
+    return x.contiguous(memory_format=memory_format(x))

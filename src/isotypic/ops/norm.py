@@ -21,7 +21,7 @@ from torch.autograd import Function
 from torch.nn import functional
 
 from isotypic.ops import native
-from isotypic.ops.layout import CHANNELS_LAST, is_channels_last
+from isotypic.ops.layout import CHANNELS_LAST, is_channels_last, without_gaps
 from isotypic.ops.native import INTEGER, POINTER, REAL
 
 PASSES = 8
@@ -69,13 +69,13 @@ def field_batch_norm(x: Tensor, affine: Affine, running: Running, *, order: int,
     """
     if not _serves(x, running.mean, *affine):
         return _by_torch(x, affine, order, eps, (running.mean, running.var, running.momentum))
-    y, mean, var = _FieldNorm.apply(x, *affine, order, eps)
+    y, mean, var = _FieldNorm.apply(without_gaps(x), *affine, order, eps)
     running.move(mean, var, x.numel() // len(mean))
     return y
 
 
 def _serves(x: Tensor, *others: Tensor | None) -> bool:
-    """Whether the kernel takes a signal: dense, channels last, two samples at least, one dtype throughout."""
+    """Whether the kernel takes a signal: channels last, two samples at least, one dtype throughout."""
     if x.device.type != "cpu" or x.dtype not in native.DTYPES or torch.compiler.is_compiling():
         return False
     if any(t is not None and t.dtype != x.dtype for t in others) or x.numel() <= x.shape[1]:

@@ -14,7 +14,7 @@ from isotypic.groups.finite import FiniteGroup
 from isotypic.ops import native
 from isotypic.ops.isotypic.case import Case, patch_basis
 from isotypic.ops.isotypic.source import header
-from isotypic.ops.layout import CHANNELS_LAST, is_channels_last
+from isotypic.ops.layout import CHANNELS_LAST, is_channels_last, without_gaps
 from isotypic.ops.native import INTEGER, POINTER
 from isotypic.ops.resampling import Sizes
 
@@ -117,8 +117,7 @@ def _threads(blocks: Tensor) -> int:
 
 def _dense(x: Tensor) -> tuple[Tensor, bool]:
     """Return a signal without gaps and whether its channels come last."""
-    last = is_channels_last(x)
-    return (x if last else x.contiguous()), last
+    return without_gaps(x), is_channels_last(x)
 
 
 def _empty(x: Tensor, shape: tuple[int, ...], last: bool) -> Tensor:

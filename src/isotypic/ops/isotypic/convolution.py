@@ -18,6 +18,7 @@ from torch.autograd import Function
 from isotypic.errors import RequestError
 from isotypic.ops.isotypic import compiled, stock, triton_kernel
 from isotypic.ops.isotypic.case import Case
+from isotypic.ops.layout import without_gaps
 from isotypic.ops.resampling import Sizes
 
 
@@ -94,6 +95,7 @@ class _Convolve(Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         (x, blocks), case = ctx.saved_tensors, ctx.case
         to_x = to_entries = to_bias = None
+        gradient = without_gaps(gradient)
         if ctx.needs_input_grad[0]:
             to_x = _carry_back(gradient, blocks, case, x.shape[2:])
         if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:

@@ -45,7 +45,7 @@ from isotypic.groups.finite import FiniteGroup
 from isotypic.ops.isotypic import stock
 from isotypic.ops.isotypic.case import Case, patch_basis
 from isotypic.ops.isotypic.triton_source import kernels, shares
-from isotypic.ops.layout import CHANNELS_LAST, is_channels_last
+from isotypic.ops.layout import CHANNELS_LAST, memory_format, without_gaps
 from isotypic.ops.resampling import Sizes
 
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
@@ -87,7 +87,7 @@ def convolve(x: Tensor, blocks: Tensor, bias: Tensor | None, case: Case, *, relu
     size = case.output_size(x.shape[2:])
     full = tuple(n + 2 * p for n, p in zip(x.shape[2:], case.padding, strict=True))
     signal = _transform(x, case, full, case.padding)
-    return _convolve(signal, blocks, bias, case, size, relu=relu).contiguous(memory_format=_format(x))
+    return _convolve(signal, blocks, bias, case, size, relu=relu).contiguous(memory_format=memory_format(x))
 
 
 def transpose(gradient: Tensor, blocks: Tensor, case: Case, size: Sizes) -> Tensor:
@@ -96,7 +96,7 @@ def transpose(gradient: Tensor, blocks: Tensor, case: Case, size: Sizes) -> Tens
     full = tuple(n + d * (k - 1) for n, k, d in zip(size, case.kernel, case.dilation, strict=True))
     signal = _transform(gradient, case, full, adjoint.padding, case.stride)
     x = _convolve(signal, adjoint_blocks(blocks, case), None, adjoint, size, relu=False)
-    return x.contiguous(memory_format=_format(gradient))
+    return x.contiguous(memory_format=memory_format(gradient))
 
 
 def correlate(x: Tensor, gradient: Tensor, case: Case) -> tuple[Tensor, Tensor]:
@@ -149,7 +149,7 @@ def _transform(
         gaps: distance of samples; default one.
         fewest: what the fields are filled up to a multiple of.
     """
-    x = x if is_channels_last(x) else x.contiguous()
+    x = without_gaps(x)
     order, axes = case.group.order, len(full)
     fields = x.shape[1] // order
     f = x.new_empty(order, len(x), *full, _multiple(fields, fewest))
@@ -195,10 +195,6 @@ def _volume(axes: Sequence[int], fill: int) -> tuple[int, ...]:
 
 def _precision(x: Tensor) -> str:
     return "tf32" if x.dtype != torch.float32 or torch.backends.cudnn.allow_tf32 else "tf32x3"
-
-
-def _format(x: Tensor) -> torch.memory_format:
-    return CHANNELS_LAST[x.dim()] if is_channels_last(x) else torch.contiguous_format
 
 
 def _processors(x: Tensor) -> int:
