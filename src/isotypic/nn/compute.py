@@ -24,8 +24,9 @@ from isotypic.nn.window import Window
 from isotypic.ops import native
 from isotypic.ops.action import swaps_axes
 from isotypic.ops.isotypic import compiled
-from isotypic.ops.isotypic.case import Case
+from isotypic.ops.isotypic.case import Case, patch_basis
 from isotypic.ops.isotypic.convolution import to_blocks
+from isotypic.ops.isotypic.program import program
 from isotypic.ops.resampling import Sizes, widen
 
 
@@ -189,10 +190,10 @@ def _pays(seen: int, made: int, outputs: int, x: Tensor, case: Case) -> bool:
     group, taps = case.group, math.prod(case.kernel)
     dense = DENSE_CALL + outputs * taps * group.order**2 * seen * made
     fewest = outputs * taps * seen * made * multiplications(group)
-    sizes = (outputs * taps * group.order * seen, outputs * group.order * (seen + made))
-    if fewest + COMPILED.of(*sizes) >= dense:
+    entries, channels = outputs * taps * group.order * seen, outputs * group.order * (seen + made)
+    if fewest + COMPILED.of(entries, channels, group) >= dense:
         return False
-    return compiled.serves(x, case) or fewest + STOCK.of(*sizes) < dense
+    return compiled.serves(x, case) or fewest + STOCK.of(entries, channels, group) < dense
 
 
 @dataclass(frozen=True)
@@ -206,22 +207,30 @@ class _Cost:
         call: a call.
         entry: an entry of the patches that are transformed.
         channel: a channel of a sample in or out.
+        addition: an addition of the transform of the channels.
     """
 
     call: int
     entry: int
     channel: int
+    addition: int
 
-    def of(self, entries: int, channels: int) -> int:
-        return self.call + self.entry * entries + self.channel * channels
+    def of(self, entries: int, channels: int, group: FiniteGroup) -> float:
+        return self.call + self.entry * entries + (self.channel + self.addition * additions(group)) * channels
 
 
 DENSE_CALL = 1_000_000
-COMPILED = _Cost(0, 3, 20)
-STOCK = _Cost(20_000_000, 150, 35)
+COMPILED = _Cost(0, 3, 10, 8)
+STOCK = _Cost(20_000_000, 150, 35, 0)
 
 
 @cache
 def multiplications(group: FiniteGroup) -> int:
     """Return the multiplications of a pair of fields a tap: d^2 for every copy of an irrep in a regular field."""
     return sum(rho.dimension**2 * rho.multiplicity for rho in irreps(group))
+
+
+@cache
+def additions(group: FiniteGroup) -> float:
+    """Return the additions that the transform of a field's channels takes, a channel."""
+    return len(program(patch_basis(group, (1,) * group.dim).channel).steps) / group.order
