@@ -10,6 +10,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "Segmenter": "isotypic.inference.segmenter",
     "act": "isotypic.ops.action",
     "check": "isotypic.convert.check",
     "equivariant": "isotypic.convert.equivariant",
@@ -17,7 +18,7 @@ _PUBLIC = {
     "fold": "isotypic.convert.fold",
 }
 
-__all__ = ["__version__", "act", "check", "equivariant", "export", "fold"]
+__all__ = ["Segmenter", "__version__", "act", "check", "equivariant", "export", "fold"]
 
 
 def __getattr__(name: str) -> Any:

@@ -85,7 +85,7 @@ def test_images_of_many_sizes_are_one_heap_of_pixels():
     np.testing.assert_allclose(fitted.std, heap.std(axis=1) / 255, rtol=1e-13)
     unweighted = np.mean([image.mean(axis=(1, 2)) for image in images], axis=0) / 255
     assert np.abs(np.array(fitted.mean) - unweighted).max() > 1e-3
-    assert fitted.for_image(images[0]) is fitted
+    assert fitted.for_image(images[0]) == fitted
     with pytest.raises(RequestError, match="received 0 images"):
         Normalisation.of_each([], 255.0)
 
@@ -105,15 +105,25 @@ class TestPercentiles:
         np.testing.assert_allclose(one.mean, other.mean, rtol=1e-6)
         np.testing.assert_allclose(one.std, other.std, rtol=1e-6)
 
-    @pytest.mark.parametrize("kind", [np.uint8, np.float32])
+    @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int32, np.float32, np.float64])
     def test_symmetries_change_nothing_to_the_bit(self, kind):
-        image = (self.IMAGE / (1 if kind is np.uint8 else 255)).astype(kind)
+        image = (self.IMAGE / (255 if np.dtype(kind).kind == "f" else 1)).astype(kind)
         percentiles = Percentiles(10, 60)
         own = percentiles.for_image(image)
         for turns in range(4):
             turned = np.rot90(image, turns, (1, 2))
             assert percentiles.for_image(turned) == percentiles.for_image(turned[..., ::-1]) == own
         assert percentiles.for_image(image[:, :8]) != own
+
+    def test_wide_integers_are_measured_by_the_bits_that_are_used(self):
+        dim = self.IMAGE.astype(np.uint16) * 40
+        assert Percentiles().for_image(dim).scale == 4095
+        assert Percentiles().for_image(dim.astype(np.int32)) == Percentiles().for_image(dim)
+        assert Percentiles().for_image(self.IMAGE.astype(np.uint16)) == Percentiles().for_image(self.IMAGE)
+        stretched = Percentiles().for_image(dim // 8).apply(torch.from_numpy(dim // 8))
+        assert stretched.max() >= 1
+        by_all_bits = Normalisation((0.0,), (Percentiles().least / 2,), 65535.0)
+        assert by_all_bits.apply(torch.from_numpy(dim[:1] // 8)).max() < 1
 
     def test_brightness_and_contrast_of_an_image_do_not_matter(self):
         brighter = self.IMAGE * 2 + 7
@@ -138,3 +148,35 @@ class TestPercentiles:
             normaliser_from({"low": [1], "high": 99, "least": 0.1})
         with pytest.raises(RequestError, match="expected a normalisation with mean, std and scale"):
             normaliser_from({"low": 1})
+
+
+class TestTypes:
+    """The normalisation of a set serves images of other types, in their units."""
+
+    FITTED = Normalisation((0.4, 0.5, 0.6), (0.2, 0.25, 0.3), 255.0)
+
+    def test_the_same_image_of_every_type_becomes_the_same(self):
+        image = IMAGES[0]
+        wanted = self.FITTED.apply(torch.from_numpy(image.astype(np.float64)))
+        for same in (image, image.astype(np.uint16) * 257, image / 255, (image / 255).astype(np.float32)):
+            found = self.FITTED.for_image(same).apply(torch.from_numpy(same).double())
+            torch.testing.assert_close(found, wanted, atol=1e-6, rtol=0)
+        mask = image > 99
+        found = self.FITTED.for_image(mask).apply(torch.from_numpy(mask))
+        torch.testing.assert_close(found, self.FITTED.apply(torch.from_numpy(mask * np.uint8(255))), atol=1e-6, rtol=0)
+
+    def test_what_was_fitted_to_floats_takes_them_in_their_range(self):
+        fitted = Normalisation((300.0,), (50.0,), 1.0)
+        assert fitted.for_image(np.full((1, 4, 4), 300.0)) is fitted
+
+    @pytest.mark.parametrize(
+        ("image", "message"),
+        [
+            (IMAGES[0] / 100, "expected floats in 0..1 to normalise as in training, received 0..2.48; rescale them"),
+            (np.full((3, 4, 4), np.nan), "expected finite values, received NaN or infinity in the rows from 0"),
+            (np.zeros((3, 4, 4), np.int32), "expected values of 8 or 16 bits without sign or floats, received int32"),
+        ],
+    )
+    def test_images_that_say_nothing_of_their_range(self, image, message):
+        with pytest.raises(RequestError, match=re.escape(message)):
+            self.FITTED.for_image(image)

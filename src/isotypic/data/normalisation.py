@@ -8,13 +8,15 @@ image does not matter, so it commutes with every symmetry of the pixel grid to t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from isotypic.data.image_set import full_scale
+from isotypic.data.levels import finite_strips, levels, white
+from isotypic.data.readers.pixels import Pixels
 from isotypic.errors import RequestError
 
 _BLOCK_VALUES = 1 << 22
@@ -86,9 +88,20 @@ class Normalisation:
         std = np.where(std > 1e-9 * np.abs(mean), std, scale)
         return cls(tuple((mean / scale).tolist()), tuple((std / scale).tolist()), scale)
 
-    def for_image(self, image: np.ndarray) -> Normalisation:
-        """Return the normalisation of one image: this one, for all."""
-        return self
+    def for_image(self, image: Pixels) -> Normalisation:
+        """Return the normalisation of one image ``[C, y, x]``: this one, in the units of its type.
+
+        Values of 8 bits, of 16 bits and floats in 0..1 become the same; nothing is rounded.
+
+        Raises:
+            RequestError: the type has no full scale, or it was fitted to integers and floats are outside 0..1.
+        """
+        scale = white(image.dtype)
+        if scale == self.scale:
+            return self
+        if image.dtype.kind == "f":
+            _refuse_beyond(image, scale)
+        return replace(self, scale=scale)
 
     def apply(self, images: torch.Tensor) -> torch.Tensor:
         """Return ``(x / scale - mean) / std``.
@@ -131,8 +144,8 @@ class Normalisation:
 class Normaliser(Protocol):
     """What knows the normalisation of an image."""
 
-    def for_image(self, image: np.ndarray) -> Normalisation:
-        """Return the normalisation of one whole image ``[C, y, x]``."""
+    def for_image(self, image: Pixels) -> Normalisation:
+        """Return the normalisation of one whole image ``[C, y, x]``, which may be larger than memory."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists and numbers for a YAML or JSON record."""
@@ -143,13 +156,15 @@ class Percentiles:
     """Stretch every image by itself: its ``low`` percentile to -1 and its ``high`` percentile to 1.
 
     The percentiles are of all channels together, so colours keep their hue: the least level that a share of at
-    least ``low`` percent of the values does not exceed, and likewise ``high``.
+    least ``low`` percent of the values does not exceed, and likewise ``high``. They are exact for every type, and
+    found in bounded memory (:mod:`isotypic.data.levels`).
 
     Args:
         low: in percent.
         high: in percent, above ``low``.
         least: the smallest range that is stretched, as a share of the full scale: an empty image stays flat
-            instead of becoming noise.
+            instead of becoming noise. Full scale is 255 for 8 bits and 1 for floats; for wider integers the largest
+            number of as many bits as the image uses, 8 at least, since a camera of 12 bits fills no 16.
 
     Raises:
         RequestError: not ``0 <= low < high <= 100``, or the least range is not positive.
@@ -163,12 +178,16 @@ class Percentiles:
         if not (0 <= self.low < self.high <= 100 and self.least > 0):
             raise RequestError(f"expected percentiles 0 <= low < high <= 100 and least > 0, received {self}")
 
-    def for_image(self, image: np.ndarray) -> Normalisation:
-        """Return the stretching of one whole image ``[C, y, x]`` of uint8 or float32."""
-        scale = full_scale(image)
-        low, high = (float(level) / scale for level in _levels(image, (self.low, self.high)))
-        middle, half = (low + high) / 2, max(high - low, self.least) / 2
-        return Normalisation((middle,) * len(image), (half,) * len(image), scale)
+    def for_image(self, image: Pixels) -> Normalisation:
+        """Return the stretching of one whole image ``[C, y, x]`` of integers or floats.
+
+        Raises:
+            RequestError: the image is empty, or a value is not finite.
+        """
+        low, high, top = levels(image, (self.low, self.high, 100))
+        scale = _used_scale(image.dtype, top)
+        middle, half = (low + high) / 2 / scale, max((high - low) / scale, self.least) / 2
+        return Normalisation((middle,) * image.shape[0], (half,) * image.shape[0], scale)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers for a YAML or JSON record."""
@@ -189,11 +208,20 @@ def normaliser_from(record: Mapping[str, Any]) -> Normaliser:
         raise RequestError(f"expected numbers in percentiles, received {dict(record)}") from error
 
 
-def _levels(image: np.ndarray, percentages: tuple[float, float]) -> np.ndarray:
-    if image.dtype != np.uint8:
-        return np.percentile(image, percentages, method="inverted_cdf")
-    shares = np.cumsum(np.bincount(image.reshape(-1), minlength=256)) / image.size
-    return np.searchsorted(shares, np.array(percentages) / 100)
+def _used_scale(dtype: np.dtype, top: float) -> float:
+    """Return the full scale of an image with the largest value ``top``."""
+    if dtype.kind in "bf" or dtype == np.uint8:
+        return white(dtype)
+    return float(2 ** max(int(top).bit_length(), 8) - 1)
+
+
+def _refuse_beyond(image: Pixels, white: float) -> None:
+    for strip in finite_strips(image):
+        if strip.min() < 0 or strip.max() > white:
+            raise RequestError(
+                f"expected floats in 0..1 to normalise as in training, received {strip.min():g}..{strip.max():g}; "
+                "rescale them, or save 8 or 16 bits"
+            )
 
 
 def _blocks(images: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:

@@ -1,32 +1,40 @@
 """A run on disk: ``weights.safetensors`` and ``run.yaml``, never a pickle of code.
 
 ``run.yaml`` holds the resolved recipe, the class names, the image shape and the normalisation; with the weights that is
-all that a prediction needs.
+all that a prediction needs. A run of a segmenter names no classes, its image shape is that of a training window, and it
+holds the pixel size of the training images where that is known. Runs that come with the package are the folders of
+``isotypic/models/pretrained``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 import yaml
 from pydantic import Field
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from isotypic.configuration import Config, validated
-from isotypic.data.normalisation import Normalisation
-from isotypic.errors import RequestError
+from isotypic.data.normalisation import Normalisation, Normaliser, normaliser_from
+from isotypic.errors import RequestError, unknown
 from isotypic.files import write_atomically, write_text
-from isotypic.models.catalogue import build
-from isotypic.tasks.recipe import Recipe, recipe_of
+from isotypic.models.catalogue import build, build_dense
+from isotypic.models.heads import DenseNetwork
+from isotypic.tasks.recipe import AnyRecipe, Recipe, SegmentationRecipe, recipe_of
 
 WEIGHTS = "weights.safetensors"
 DESCRIPTION = "run.yaml"
+
+_Recipe = TypeVar("_Recipe", bound=AnyRecipe)
+_Model = TypeVar("_Model", bound=nn.Module)
 
 
 class RunDescription(Config):
@@ -35,9 +43,10 @@ class RunDescription(Config):
     format: int = Field(1, description="version of this layout")
     version: str = Field(description="the isotypic that wrote it")
     recipe: dict[str, Any] = Field(description="the resolved recipe")
-    classes: list[str] = Field(description="class names in the order of the logits")
+    classes: list[str] = Field(description="class names in the order of the logits; none for a segmenter")
     image_shape: tuple[int, int, int] = Field(description="channels, height and width of the training images")
     normalisation: dict[str, Any] = Field(description="what images go through first")
+    pixel_size: float | None = Field(None, gt=0, description="side of a pixel of the training images in micrometres")
     figures: dict[str, Any] = Field({}, description="what was measured when it was trained")
 
 
@@ -84,6 +93,27 @@ class Run:
             return self.model(self.normalisation.apply(torch.from_numpy(np.ascontiguousarray(images)))).softmax(1)
 
 
+@dataclass(frozen=True)
+class SegmentationRun:
+    """A trained segmenter; :class:`~isotypic.inference.segmenter.Segmenter` uses it.
+
+    Attributes:
+        model: the network, in evaluation mode.
+        recipe: what it was trained by.
+        image_shape: channels, height and width of the training windows.
+        normaliser: what images go through first.
+        pixel_size: side of a pixel of the training images in micrometres, or None where it is not known.
+        figures: what was measured when it was trained.
+    """
+
+    model: DenseNetwork
+    recipe: SegmentationRecipe
+    image_shape: tuple[int, int, int]
+    normaliser: Normaliser
+    pixel_size: float | None
+    figures: dict[str, Any]
+
+
 def save_run(
     folder: Path,
     model: nn.Module,
@@ -102,24 +132,15 @@ def save_run(
 
 
 def load_run(folder: Path) -> Run:
-    """Load a run.
+    """Load the run of a classifier.
 
     Raises:
-        RequestError: the folder holds no run, or the weights do not fit the recipe.
+        RequestError: the folder holds no run, or one of another task, or the weights do not fit the recipe.
     """
-    for name in (DESCRIPTION, WEIGHTS):
-        if not (folder / name).is_file():
-            raise RequestError(
-                f"expected a run (a folder with {DESCRIPTION} and {WEIGHTS}) at {folder}, found no {name}; "
-                "isotypic train writes one, and a study one for each cell"
-            )
-    raw = yaml.safe_load((folder / DESCRIPTION).read_text(encoding="utf-8"))
-    description = validated(RunDescription, raw, str(folder / DESCRIPTION))
-    recipe = recipe_of(description.recipe)
+    description, recipe = _described(folder, Recipe)
     model = build(recipe.model, description.image_shape[0], len(description.classes))
-    _load_weights(model, folder / WEIGHTS)
     return Run(
-        model.eval(),
+        _with_weights(model, folder / WEIGHTS),
         recipe,
         tuple(description.classes),
         description.image_shape,
@@ -128,10 +149,93 @@ def load_run(folder: Path) -> Run:
     )
 
 
-def _load_weights(model: nn.Module, path: Path) -> None:
+def load_segmentation_run(run: Path | str) -> SegmentationRun:
+    """Load the run of a segmenter.
+
+    Args:
+        run: its folder, or the name of one that comes with the package.
+
+    Raises:
+        RequestError: the folder holds no run, or one of another task, or the weights do not fit the recipe.
+    """
+    folder = run_folder(run)
+    description, recipe = _described(folder, SegmentationRecipe)
+    pixel_size = description.pixel_size
+    return SegmentationRun(
+        _with_weights(build_dense(recipe.model, description.image_shape[0]), folder / WEIGHTS),
+        recipe,
+        description.image_shape,
+        normaliser_from(description.normalisation),
+        recipe.data.pixel_size if pixel_size is None else pixel_size,
+        description.figures,
+    )
+
+
+def run_folder(run: Path | str) -> Path:
+    """Return the folder of a run: one on disk, or else one of the package by its name."""
+    folder = Path(run)
+    return folder if (folder / DESCRIPTION).is_file() or str(run) not in _shipped() else pretrained(str(run))
+
+
+def pretrained(name: str) -> Path:
+    """Return the folder of a run that comes with the package.
+
+    Raises:
+        RequestError: the package has no such run.
+    """
+    shipped = _shipped()
+    if name in shipped:
+        return shipped[name]
+    if shipped:
+        raise unknown("pretrained run", name, shipped)
+    raise RequestError(
+        f"expected the pretrained run {name!r}, which this installation does not have; train one with isotypic train "
+        "and give its folder by --run"
+    )
+
+
+def _shipped() -> dict[str, Path]:
+    """Return the folders of the runs that come with the package, by name."""
+    folder = Path(str(resources.files("isotypic.models"))) / "pretrained"
+    return {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{DESCRIPTION}"))}
+
+
+def _described(folder: Path, kind: type[_Recipe]) -> tuple[RunDescription, _Recipe]:
+    """Return what a run says of itself, and its recipe, which must be of one task."""
+    for name in (DESCRIPTION, WEIGHTS):
+        if not (folder / name).is_file():
+            raise RequestError(
+                f"expected a run (a folder with {DESCRIPTION} and {WEIGHTS}) at {folder}, found no {name}; "
+                "isotypic train writes one, and a study one for each cell"
+            )
+    try:
+        raw = yaml.safe_load((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RequestError(f"{folder / DESCRIPTION}: not valid YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(raw, dict):
+        raise RequestError(f"{folder / DESCRIPTION}: expected a mapping, found {type(raw).__name__}")
+    description = validated(RunDescription, raw, str(folder / DESCRIPTION))
+    recipe = recipe_of(description.recipe)
+    if not isinstance(recipe, kind):
+        wanted, received = kind.model_fields["task"].default, recipe.task
+        raise RequestError(
+            f"expected a run of {wanted} at {folder}, received one of {received}; isotypic {_USE[received]} uses it"
+        )
+    return description, recipe
+
+
+def _with_weights(model: _Model, path: Path) -> _Model:
+    """Return a network with the weights of a file, in evaluation mode."""
     try:
         model.load_state_dict(load_file(path))
+    except SafetensorError as error:
+        raise RequestError(f"{path}: cannot be read as weights ({error}); copy or train the run again") from error
     except RuntimeError as error:
         raise RequestError(
             f"the weights of {path} do not fit their recipe: {str(error).splitlines()[-1].strip()}"
         ) from error
+    return model.eval()
+
+
+_USE = {"classification": "predict", "segmentation": "segment"}
+"""The command that uses a run, by its task."""

@@ -8,10 +8,13 @@ from typing import Any
 
 from isotypic.errors import unknown
 from isotypic.studies.systems.classification import ClassificationSystem
+from isotypic.studies.systems.segmentation import SegmentationSystem
 from isotypic.studies.systems.system import StudiedSystem
 from isotypic.tasks.recipe import AnyRecipe
 
-_SYSTEMS: Mapping[str, StudiedSystem[Any, Any]] = MappingProxyType({"classification": ClassificationSystem()})
+_SYSTEMS: Mapping[str, StudiedSystem[Any, Any]] = MappingProxyType(
+    {"classification": ClassificationSystem(), "segmentation": SegmentationSystem()}
+)
 
 
 def system_of(recipe: AnyRecipe) -> StudiedSystem[Any, Any]:

@@ -1,0 +1,195 @@
+"""What has been segmented into a folder: which images are to be done, which are done, and by what request.
+
+``images.csv`` has one row a finished image, also where nothing was found in it; ``request.yaml`` says by which run and
+which options. An image is finished if it has a row, has not been changed since, and all files that are asked for are
+there. Both files are replaced as a whole, so an interrupted run leaves finished images and nothing else.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import yaml
+
+from isotypic.data.readers.micrograph import SUFFIXES
+from isotypic.data.readers.ome_zarr import is_zarr
+from isotypic.errors import RequestError
+from isotypic.files import write_atomically, write_text
+from isotypic.inference.run import DESCRIPTION, WEIGHTS
+from isotypic.inference.writers.catalogue import Format, paths
+
+TABLE = "images.csv"
+REQUEST = "request.yaml"
+
+Request = Mapping[str, str | int | float | bool | None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image to segment.
+
+    Attributes:
+        path: the file, or the folder of an OME-Zarr image.
+        name: of the image below the folder that was given, with its suffix.
+        stem: the beginning of the names of its results.
+    """
+
+    path: Path
+    name: str
+    stem: str
+
+    @classmethod
+    def below(cls, path: Path, folder: Path) -> Source:
+        """Return an image below a folder.
+
+        >>> Source.below(Path("plates/a/well.ome.tif"), Path("plates")).stem
+        'a/well'
+        """
+        name = path.relative_to(folder)
+        return cls(path, name.as_posix(), name.with_name(name.stem.removesuffix(".ome")).as_posix())
+
+    @property
+    def state(self) -> tuple[int, int]:
+        """Size in bytes and time of the last change in nanoseconds.
+
+        Raises:
+            RequestError: the image has gone.
+        """
+        try:
+            found = self.path.stat()
+        except OSError as error:
+            raise RequestError(f"{self.path}: cannot be read ({error.strerror})") from error
+        return found.st_size, found.st_mtime_ns
+
+
+@dataclass(frozen=True)
+class Row:
+    """A finished image: its size, what was found, how long it took, and the state of the file."""
+
+    file: str
+    height: int
+    width: int
+    objects: int
+    seconds: float
+    bytes: int
+    modified_ns: int
+
+
+def sources(images: Path, out: Path) -> list[Source]:
+    """Return the images at a path in the order of their names: one, or those at any depth below a folder.
+
+    Args:
+        images: an image, or a folder of images.
+        out: where results go; what lies there is none of the images.
+
+    Raises:
+        RequestError: nothing is there, or results would lie among the images, or two images have one name.
+    """
+    if not images.exists():
+        raise RequestError(f"expected an image or a folder of images at {images}, found nothing")
+    if not images.is_dir() or is_zarr(images):
+        return [Source.below(images, images.parent)]
+    if images.resolve() == out.resolve():
+        raise RequestError(f"expected --out beside the images or in a folder of its own, received {out} for both")
+    found = [Source.below(path, images) for path in _below(images, out.resolve())]
+    if not found:
+        raise RequestError(f"expected images in {images} ({', '.join(sorted(SUFFIXES))} or OME-Zarr), found none")
+    first: dict[str, str] = {}
+    for source in found:
+        if source.stem in first:
+            raise RequestError(
+                f"{images}: {first[source.stem]} and {source.name} would have results of one name; rename one of them"
+            )
+        first[source.stem] = source.name
+    return found
+
+
+class Ledger:
+    """The finished images of a folder.
+
+    Args:
+        out: the folder of the results.
+        request: what they are made by.
+
+    Raises:
+        RequestError: the folder holds results of another request, or its table cannot be read.
+    """
+
+    def __init__(self, out: Path, request: Request) -> None:
+        self.out, self.request = out, dict(request)
+        self.rows = {row.file: row for row in self._stored()}
+
+    def stem(self, source: Source) -> Path:
+        """Return folder and beginning of the names of an image's results."""
+        return self.out / source.stem
+
+    def finished(self, source: Source, formats: Iterable[Format]) -> bool:
+        """Whether an image needs nothing more."""
+        row = self.rows.get(source.name)
+        if row is None or (row.bytes, row.modified_ns) != source.state:
+            return False
+        return all(path.is_file() for path in paths(self.stem(source), formats).values())
+
+    def add(self, row: Row) -> None:
+        """Record a finished image.
+
+        Raises:
+            RequestError: the disk is full, or the folder not writable.
+        """
+        self.rows[row.file] = row
+        try:
+            if not (self.out / REQUEST).is_file():
+                write_text(self.out / REQUEST, yaml.safe_dump(self.request, sort_keys=False))
+            write_atomically(self.out / TABLE, self._write)
+        except OSError as error:
+            raise RequestError(f"{self.out / TABLE}: cannot be written ({error.strerror})") from error
+
+    def _write(self, path: Path) -> None:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            table = csv.DictWriter(file, [field.name for field in fields(Row)])
+            table.writeheader()
+            table.writerows(asdict(self.rows[name]) for name in sorted(self.rows))
+
+    def _stored(self) -> list[Row]:
+        request, table = self.out / REQUEST, self.out / TABLE
+        if not (request.is_file() and table.is_file()):
+            return []
+        try:
+            before = dict(yaml.safe_load(request.read_text(encoding="utf-8")))
+            with table.open(encoding="utf-8", newline="") as file:
+                rows = [_row(stored) for stored in csv.DictReader(file)]
+        except (yaml.YAMLError, ValueError, TypeError, KeyError) as error:
+            raise RequestError(f"{self.out}: {REQUEST} or {TABLE} cannot be read; give another --out") from error
+        changed = [key for key in self.request if before.get(key) != self.request[key]]
+        if changed:
+            there = ", ".join(f"{key} {before.get(key)} there, {self.request[key]} here" for key in changed)
+            raise RequestError(f"{self.out}: holds results of another request ({there}); give another --out")
+        return rows
+
+
+def fingerprint(run: Path) -> str:
+    """Return a text that is the same for the same run, wherever it lies."""
+    digest = hashlib.sha256()
+    for name in (DESCRIPTION, WEIGHTS):
+        digest.update((run / name).read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _below(folder: Path, out: Path) -> Iterator[Path]:
+    """Yield the images at any depth below a folder, without hidden ones and what lies in ``out``."""
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.resolve() == out:
+            continue
+        if is_zarr(path) or (path.is_file() and path.suffix.lower() in SUFFIXES):
+            yield path
+        elif path.is_dir() and not path.is_symlink():
+            yield from _below(path, out)
+
+
+def _row(stored: Mapping[str, str]) -> Row:
+    kinds = {"file": str, "seconds": float}
+    return Row(**{field.name: kinds.get(field.name, int)(stored[field.name]) for field in fields(Row)})

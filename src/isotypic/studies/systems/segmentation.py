@@ -1,0 +1,199 @@
+"""Segmentation as a study sees it: the measure is the recipe's figure of merit, one number an image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isotypic import __version__
+from isotypic.data.splits import nested_subsets
+from isotypic.groups.catalogue import named
+from isotypic.groups.finite import FiniteGroup
+from isotypic.inference.run import RunDescription, save_run
+from isotypic.inference.segmentation_evaluation import Sample, SegmentationEvaluation, evaluate_segmentation
+from isotypic.inference.segmenter import Segmenter
+from isotypic.metrics.classification import overfitting_ratio
+from isotypic.metrics.equivariance import equivariance_error
+from isotypic.models.heads import output_representation
+from isotypic.studies.predictions import Predictions
+from isotypic.studies.records import ROTATED, UPRIGHT, Cost, Curves, Measure, Outcome, Scores
+from isotypic.studies.systems.system import Description, Finished, Job, StudiedSystem
+from isotypic.tasks.cost import latency_ms, parameter_count
+from isotypic.tasks.recipe import Merit, SegmentationRecipe
+from isotypic.tasks.segmentation_session import (
+    LabelledMaterial,
+    TrainedSegmentation,
+    labelled_material,
+    train_segmentation,
+)
+
+MEASURES = {
+    Merit.DICE: Measure(name="Dice", better="has a higher Dice coefficient", prediction="segmentation"),
+    Merit.GREEDY_DICE: Measure(name="Dice", better="has a higher Dice coefficient", prediction="segmentation"),
+    Merit.AP50: Measure(name="AP at IoU .5", better="has a higher average precision", prediction="segmentation"),
+    Merit.AUC: Measure(name="AUC", better="has a larger area under the ROC curve", prediction="segmentation"),
+}
+DIFFERING = "pixels that change when moved"
+_FEW = 16
+_ERROR_SIDE = 128
+
+
+class SegmentationSystem(StudiedSystem[SegmentationRecipe, LabelledMaterial]):
+    """Segmenters of images of any size."""
+
+    def group(self, recipe: SegmentationRecipe) -> str:
+        """Return the group of the network."""
+        return recipe.model.group
+
+    def material(self, recipe: SegmentationRecipe, cache: Path) -> LabelledMaterial:
+        """Load and split the labelled images."""
+        return labelled_material(recipe, cache)
+
+    def describe(self, recipe: SegmentationRecipe, material: LabelledMaterial) -> Description:
+        """Say what the images are."""
+        return Description(
+            measure=MEASURES[recipe.merit], data=_in_words(material), available=len(material.splits.train)
+        )
+
+    def subset(self, material: LabelledMaterial, size: int, seed: int) -> np.ndarray:
+        """Draw images, whatever is in them."""
+        train = material.splits.train
+        return nested_subsets(np.zeros(len(material.labelled), dtype=np.int64), train, [size], seed)[size]
+
+    def run(self, job: Job[SegmentationRecipe, LabelledMaterial]) -> Finished:
+        """Train a segmenter and score every test image upright and moved."""
+        trained = train_segmentation(
+            job.recipe, job.material, job.subset, seed=job.seed, device=job.device, progress=job.progress
+        )
+        segmenter = Segmenter(trained.model, job.recipe, trained.normaliser)
+        on_test = _evaluate(job, segmenter, job.material.splits.test, job.group)
+        on_train = _evaluate(job, segmenter, job.subset[:_FEW], named("trivial"))
+        outcome = _outcome(job, trained, on_test, on_train)
+        return Finished(
+            outcome,
+            Predictions(np.array(on_test.names), on_test.elements, on_test.scores),
+            partial(save_run, model=trained.model, description=_run_description(job, trained, outcome)),
+        )
+
+
+def _evaluate(
+    job: Job[SegmentationRecipe, LabelledMaterial], segmenter: Segmenter, indices: np.ndarray, group: FiniteGroup
+) -> SegmentationEvaluation:
+    recipe = job.recipe
+    return evaluate_segmentation(
+        segmenter.outputs,
+        _samples(job.material, indices),
+        group,
+        heads=recipe.model.heads,
+        grouping=recipe.grouping,
+        merit=recipe.merit,
+    )
+
+
+def _samples(material: LabelledMaterial, indices: np.ndarray) -> Iterator[Sample]:
+    labelled = material.labelled
+    for index in indices:
+        yield str(labelled.origins.names[index]), labelled.images[index], labelled.labels[index]
+
+
+def _outcome(
+    job: Job[SegmentationRecipe, LabelledMaterial],
+    trained: TrainedSegmentation,
+    on_test: SegmentationEvaluation,
+    on_train: SegmentationEvaluation,
+) -> Outcome:
+    measure = MEASURES[job.recipe.merit].name
+    few = _few_windows(job.material, trained)
+    upright, training = float(on_test.scores[0].mean()), float(on_train.scores.mean())
+    by_element = on_test.scores.mean(1).tolist()
+    return Outcome(
+        group=on_test.group.name,
+        train=Scores(figures={measure: training}),
+        tests={
+            ROTATED: Scores(figures={measure: float(on_test.scores.mean())}),
+            UPRIGHT: Scores(figures={measure: upright}),
+        },
+        per_rotation=dict(zip(on_test.elements, by_element, strict=True)),
+        changed_images=on_test.changed,
+        overfitting_ratio=overfitting_ratio(training, upright),
+        curves=Curves(score="Dice of foreground pixels", **asdict(trained.curves)),
+        cost=Cost(
+            parameters=parameter_count(trained.model),
+            train_seconds=trained.seconds,
+            steps=job.recipe.training.steps,
+            latency_ms=latency_ms(trained.model, few[0]),
+        ),
+        equivariance_error=_equivariance_error(trained, few, on_test.group),
+        figures={DIFFERING: on_test.differing_fraction, "instances found an image": float(on_test.instances.mean())},
+    )
+
+
+def _few_windows(material: LabelledMaterial, trained: TrainedSegmentation) -> Tensor:
+    """Return the corner of the first test images, as the network takes them: of one size, at most 128 a side."""
+    images = [material.labelled.images[index] for index in material.splits.test[:_FEW]]
+    side = min(_ERROR_SIDE, *(min(image.shape[1:]) for image in images))
+    return torch.stack([_normalised(trained, image)[:, :side, :side] for image in images])
+
+
+def _normalised(trained: TrainedSegmentation, image: np.ndarray) -> Tensor:
+    return trained.normaliser.for_image(image).apply(torch.from_numpy(np.array(image)))
+
+
+def _equivariance_error(trained: TrainedSegmentation, images: Tensor, group: FiniteGroup) -> float:
+    double = trained.model.double().eval()
+    moves = output_representation(trained.model.heads, group)
+    error = equivariance_error(double, images.double(), group, output_representation=moves)
+    trained.model.float()
+    return float(error.max())
+
+
+def _run_description(
+    job: Job[SegmentationRecipe, LabelledMaterial], trained: TrainedSegmentation, outcome: Outcome
+) -> RunDescription:
+    labelled = job.material.labelled
+    height, width = job.recipe.data.window or labelled.sizes[job.subset[0]].tolist()
+    measure = MEASURES[job.recipe.merit].name
+    return RunDescription(
+        version=__version__,
+        recipe=job.recipe.model_dump(mode="json"),
+        classes=[],
+        image_shape=(labelled.channels, height, width),
+        normalisation=trained.normaliser.to_dict(),
+        pixel_size=_side(labelled.pixel_size),
+        figures={
+            f"test {measure}": outcome.tests[UPRIGHT].figures[measure],
+            **outcome.figures,
+            "training images": len(job.subset),
+            "parameters": outcome.cost.parameters,
+            "training seconds": round(trained.seconds, 1),
+            "seed": job.seed,
+        },
+    )
+
+
+def _side(pixel_size: tuple[float, float] | None) -> float | None:
+    """Return the side of a square pixel in micrometres, or None."""
+    return pixel_size[0] if pixel_size is not None and pixel_size[0] == pixel_size[1] else None
+
+
+def _in_words(material: LabelledMaterial) -> dict[str, Any]:
+    labelled, splits = material.labelled, material.splits
+    parts = {"training": splits.train, "validation": splits.validation, "test": splits.test}
+    sizes = [" x ".join(map(str, size)) for size in np.unique(labelled.sizes, axis=0).tolist()]
+    described: dict[str, Any] = {
+        "data set": labelled.name,
+        "images": len(labelled),
+        "channels": labelled.channels,
+        "image sizes": sizes[0] if len(sizes) == 1 else f"{len(sizes)}, from {sizes[0]} to {sizes[-1]}",
+        **{f"{name} images": len(rows) for name, rows in parts.items()},
+    }
+    if labelled.origins.subjects is not None:
+        described["sources"] = len(set(labelled.origins.subjects.tolist()))
+    return described
