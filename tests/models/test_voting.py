@@ -34,7 +34,7 @@ def test_the_vote_commutes_with_every_element(size):
     for g in range(P4M.order):
         moved = net(move_space(image, g, P4M))
         assert (moved - move_space(upright, g, P4M)).abs().max() < TOLERANCE["float64"]
-        broken.append(float((net.model(move_space(image, g, P4M)) - move_space(alone, g, P4M)).abs().max()))
+        broken.append(float((net.model(move_space(image, g, P4M)) - move_space(alone, g, P4M)).detach().abs().max()))
     assert min(broken[1:]) > BROKEN
 
 
