@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from isotypic.errors import RequestError
 from isotypic.inference.buckets import Indices, bucketed
+from isotypic.tasks.seed_loss import LARGEST_LOG
 
 Floats = NDArray[np.float64]
 
@@ -24,9 +25,6 @@ _CELL = 16
 
 _MARGIN = 1e-5
 """A probability equal to the threshold up to rounding is background, in every direction of the image."""
-
-_LARGEST_LOG = 10.0
-"""Bandwidths are kept between ``exp(-10)`` and ``exp(10)`` pixels, as in the loss."""
 
 _CLAIM = 2 * np.log(2)
 """``|e - C|^2 / sigma^2`` where phi is one half."""
@@ -105,7 +103,7 @@ class Maps:
     def mean(self, pixels: Indices) -> Proposal:
         """Return the mean of where some pixels point to, with the bandwidth of their mean logarithm."""
         y, x = self.points(pixels).mean(1).tolist()
-        log = np.clip(self.logs(pixels).mean(), -_LARGEST_LOG, _LARGEST_LOG)
+        log = np.clip(self.logs(pixels).mean(), -LARGEST_LOG, LARGEST_LOG)
         return Proposal(y, x, float(np.exp(log)))
 
     def claims(self, pixels: Indices, y: float | Floats, x: float | Floats, sigma: float | Floats) -> Floats:

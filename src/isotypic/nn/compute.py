@@ -132,8 +132,8 @@ class Plans:
 def _plan(layer: Convolution, x: Tensor, *, isotypic: bool) -> Plan:
     """Work out a plan. A strided 1-kernel is one without a stride after means, which no zeros or copies enter."""
     window, mean = layer.window, None
-    padding, widening = window.fitted(tuple(x.shape[2:]))
     size = tuple(x.shape[2:])
+    padding, widening = window.fitted(size)
     if {*window.kernel} == {1} and {*window.stride} != {1} and not any(padding):
         size, mean = _sampled(size, widening, window.stride), widening
         widening, window = (0,) * len(size), replace(window, stride=(1,) * len(size))

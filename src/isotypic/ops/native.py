@@ -34,9 +34,9 @@ SHARE = 1 << 19
 """Multiplications that are worth waking another thread for."""
 
 
-def threads(work: int) -> int:
-    """Return how many threads so many multiplications are worth, of those that torch may use."""
-    return max(1, min(torch.get_num_threads(), work // SHARE))
+def threads(work: int, most: int | None = None) -> int:
+    """Return how many threads so many multiplications are worth, of ``most``, or of those that torch may use."""
+    return max(1, min(torch.get_num_threads() if most is None else most, work // SHARE))
 
 
 def library(

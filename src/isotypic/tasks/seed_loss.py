@@ -37,7 +37,7 @@ AT_ONCE = 2**19
 NEGLIGIBLE = 1e-4
 """A pixel outside an instance with a smaller phi is left out: the loss falls by at most twice this."""
 
-_LARGEST_LOG = 10.0
+LARGEST_LOG = 10.0
 """Bandwidths are kept between ``exp(-10)`` and ``exp(10)`` pixels, where float32 has squares and inverses of them."""
 
 
@@ -139,7 +139,7 @@ class _Targets:
         axes = [torch.arange(n, dtype=offset.dtype, device=offset.device) for n in offset.shape[2:]]
         grid = torch.stack(torch.meshgrid(*axes, indexing="ij"))
         points = (grid + offset).flatten(2).movedim(1, 2)
-        sigma = logs.clamp(-_LARGEST_LOG, _LARGEST_LOG).exp()
+        sigma = logs.clamp(-LARGEST_LOG, LARGEST_LOG).exp()
         return cls(points, instances.centres(centre).to(offset.dtype), sigma, instances)
 
     def inside(self) -> Tensor:

@@ -148,7 +148,7 @@ def _problem(case: Case, shape: tuple[int, ...], made: int, last: tuple[bool, bo
     work = shape[0] * made * (shape[1] // order) * case.basis.multiplications
     for extent in size:
         work *= extent
-    numbers += [*map(int, last), max(1, min(threads, work // native.SHARE))]
+    numbers += [*map(int, last), native.threads(work, threads)]
     return (ctypes.c_int64 * len(numbers))(*numbers)
 
 
