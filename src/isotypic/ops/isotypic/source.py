@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from isotypic.groups.finite import Floats
-from isotypic.groups.irreps import IrrepType, fourier_blocks
 from isotypic.groups.patches import Coupling, PatchBasis
 from isotypic.ops.isotypic.program import Output, Program, program
 
@@ -33,6 +32,7 @@ def header(basis: PatchBasis) -> str:
 
 def _constants(basis: PatchBasis) -> Iterator[str]:
     copies, blocks = basis.channel_copies, basis.blocks
+    owners = [index for index, _, _ in copies for _ in range(basis.irreps[index].dimension)]
     yield f"constexpr int ORDER = {basis.group.order}, TAPS = {basis.taps}, BLOCKS = {len(blocks)};"
     yield f"constexpr int FLAT = {sum(b.rows_in * b.rows_out for b in blocks)};"
     yield f"constexpr int COPIES = {len(copies)}, LARGEST = {max(b.irrep.dimension for b in blocks)};"
@@ -47,26 +47,12 @@ def _constants(basis: PatchBasis) -> Iterator[str]:
         "COPY_IRREP": [index for index, _, _ in copies],
         "COPY_START": [start for _, start, _ in copies],
         "COPY_DIMENSION": [basis.irreps[index].dimension for index, _, _ in copies],
-        **_rows(basis),
+        "BLOCK_START": [owners.index(i) for i in range(len(blocks))],
+        "COORDINATE_BLOCK": owners,
     }
     for name, values in tables.items():
         yield f"constexpr int {name}[] = {_braces(values)};"
     yield f"constexpr int COPY_OFFSET[][{len(blocks)}] = {_braces(_braces(offsets) for _, _, offsets in copies)};"
-
-
-def _rows(basis: PatchBasis) -> dict[str, list[int]]:
-    """Return where each row of an output field lies: block, copy, and how its components are spread."""
-    tables: dict[str, list[int]] = {f"ROW_{name}": [] for name in ("BLOCK", "COPY", "SPLIT", "PART", "PITCH", "COLUMN")}
-    seen = [0] * len(basis.irreps)
-    for copy in fourier_blocks(basis.group):
-        block, d = basis.irreps.index(copy.irrep), copy.irrep.dimension
-        shared = copy.irrep.type is IrrepType.REAL
-        for i in range(d):
-            values = (block, seen[block], *((1, 0, d, i) if shared else (d, i, 1, 0)))
-            for table, value in zip(tables.values(), values, strict=True):
-                table.append(value)
-        seen[block] += 1
-    return tables
 
 
 def _sparse(name: str, matrix: Floats) -> Iterator[str]:

@@ -34,13 +34,11 @@ struct Job {
     }
 
     void multiply(Int n, Int fields, Work& work) const {
-        for (int b = 0; b < BLOCKS; b++)
-            for (int copy = 0; copy < ROWS_OUT[b]; copy++) {
-                const Matrix part{weight + n * FLAT + FLAT_START[b] + copy * ROWS_IN[b], p.in_fields * FLAT, FLAT};
-                const Int cols = COLUMNS[b] * work.P;
-                T* made = work.y_of[b] + copy * p.out_fields * cols;
-                product(part, fields, ROWS_IN[b], work.z_of[b], made, p.out_fields, cols, n > 0);
-            }
+        for (int b = 0; b < BLOCKS; b++) {
+            const Matrix block{weight + n * FLAT + FLAT_START[b], p.out_fields, p.in_fields * FLAT, ROWS_IN[b], FLAT};
+            const Int rows = ROWS_OUT[b] * p.out_fields, cols = COLUMNS[b] * work.P;
+            product(block, fields, ROWS_IN[b], work.z_of[b], work.y_of[b], rows, cols, n > 0);
+        }
     }
 };
 
@@ -103,17 +101,15 @@ struct Correlation {
                 sample_patches(image_of(x, image, p.in_fields, p.in, p.in_channels_last), g.start_in_plane(block), g.P, first,
                                fields, at, blocks * g.P);
         }
-        for (int row = 0; row < ORDER; row++)
-            if (ROW_COLUMN[row] == 0) add_row(row, left, blocks, first, fields, z, to);
+        for (int b = 0; b < BLOCKS; b++) add_block(b, left, blocks, first, fields, z[b], to);
     }
 
-    void add_row(int row, const T** left, Int blocks, Int first, Int fields, T* const* z, T* to) const {
+    void add_block(int b, const T** left, Int blocks, Int first, Int fields, const T* z, T* to) const {
         const T* moved[UNIT / LANES];
-        for (Int i = 0; i < blocks; i++) moved[i] = left[i] + row * p.out_fields * out.plane;
-        int b = ROW_BLOCK[row], copy = ROW_COPY[row] * ROW_SPLIT[row] + ROW_PART[row];
-        Stretches s{moved, out.plane, p.out_fields * out.plane, z[b], blocks, g.P, COLUMNS[b]};
-        T* block = to + first * FLAT + FLAT_START[b] + copy * ROWS_IN[b];
-        inner_products(s, p.out_fields, fields, ROWS_IN[b], block, p.in_fields * FLAT, FLAT);
+        for (Int i = 0; i < blocks; i++) moved[i] = left[i] + BLOCK_START[b] * p.out_fields * out.plane;
+        const Stretches s{moved, p.out_fields, out.plane, p.out_fields * out.plane, z, blocks, g.P, COLUMNS[b]};
+        T* block = to + first * FLAT + FLAT_START[b];
+        inner_products(s, ROWS_OUT[b] * p.out_fields, fields, ROWS_IN[b], block, p.in_fields * FLAT, FLAT);
     }
 };
 

@@ -61,8 +61,8 @@ static void sample_patches(const Image& image, Int start, Int P, Int first, Int 
             for (Int f = 0; f < std::min(together, fields - n); f++) {
                 channel_transform(in + f * ORDER, out);
                 for (int h = 0; h < ORDER; h++) {
-                    const int b = ROW_BLOCK[h], d = DIMENSION[b], row = ROW_COPY[h] * d + ROW_PART[h] + ROW_COLUMN[h];
-                    store(z[b] + ((n + f) * COPIES_IN[b] * d + row) * pitch + x, out[h]);
+                    const int b = COORDINATE_BLOCK[h];
+                    store(z[b] + ((n + f) * COPIES_IN[b] * DIMENSION[b] + h - BLOCK_START[b]) * pitch + x, out[h]);
                 }
             }
         }
@@ -72,9 +72,10 @@ static void sample_patches(const Image& image, Int start, Int P, Int first, Int 
 // LANES outputs of one field, back from [block, row, field, P], the bias added.
 static inline void inverse(const T* const* y, Int fields, Int m, Int P, Int o, T bias, V* made) {
     V in[ORDER];
-    for (int h = 0; h < ORDER; h++)
-        in[h] = load(y[ROW_BLOCK[h]] + ((ROW_COPY[h] * ROW_SPLIT[h] + ROW_PART[h]) * fields + m) * ROW_PITCH[h] * P +
-                     ROW_COLUMN[h] * P + o);
+    for (int h = 0; h < ORDER; h++) {
+        const int b = COORDINATE_BLOCK[h], i = h - BLOCK_START[b], row = i / COLUMNS[b], column = i % COLUMNS[b];
+        in[h] = load(y[b] + ((row * fields + m) * COLUMNS[b] + column) * P + o);
+    }
     channel_inverse(in, made);
     for (int h = 0; h < ORDER; h++) made[h] += bias;
 }

@@ -3,29 +3,34 @@
 
 #include "vectors.h"
 
-// One block of the weight, rows (copy, field) by columns (field, copy), where it lies in [out, in, FLAT].
+// One block of the weight, rows (copy, field) by columns (field, copy), where it lies. All copies are rows of one product:
+// those of one copy alone fill few tiles where there are few fields.
 struct Matrix {
     const T* data;
-    Int row_pitch, field_pitch;
+    Int fields, row_pitch, copy_pitch, field_pitch;
+
+    const T* row(Int r) const { return data + r / fields * copy_pitch + r % fields * row_pitch; }
 };
 
-// c[R, C vectors] (+)= a[R, (fields, depth)] b[(fields, depth), C vectors]
+// c[R, C vectors] (+)= a[R from `first` on, (fields, depth)] b[(fields, depth), C vectors]
 template <int R, int C>
-static void tile(Matrix a, Int fields, Int depth, const T* b, T* c, Int pitch, bool add) {
+static void tile(const Matrix& a, Int first, Int fields, Int depth, const T* b, T* c, Int pitch, bool add) {
+    const T* left[R];
     V sum[R][C];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++) left[r] = a.row(first + r);
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 8
         for (int j = 0; j < C; j++) sum[r][j] = add ? load(c + r * pitch + j * LANES) : V{};
     for (Int n = 0; n < fields; n++) {
-        const T* left = a.data + n * a.field_pitch;
         for (Int k = 0; k < depth; k++, b += pitch) {
             V row[C];
 #pragma GCC unroll 8
             for (int j = 0; j < C; j++) row[j] = held(load(b + j * LANES));
 #pragma GCC unroll 8
             for (int r = 0; r < R; r++) {
-                T factor = left[r * a.row_pitch + k];
+                T factor = left[r][n * a.field_pitch + k];
 #pragma GCC unroll 8
                 for (int j = 0; j < C; j++) sum[r][j] += factor * row[j];
             }
@@ -37,7 +42,7 @@ static void tile(Matrix a, Int fields, Int depth, const T* b, T* c, Int pitch, b
         for (int j = 0; j < C; j++) store(c + r * pitch + j * LANES, sum[r][j]);
 }
 
-typedef void (*Tile)(Matrix, Int, Int, const T*, T*, Int, bool);
+typedef void (*Tile)(const Matrix&, Int, Int, Int, const T*, T*, Int, bool);
 
 template <int R>
 static Tile tile_of(Int cols) {
@@ -62,13 +67,12 @@ static Tile tile_of(Int rows, Int cols) {
 }
 
 // c[rows, cols] (+)= a[rows, (fields, depth)] b[(fields, depth), cols]; cols is a multiple of LANES
-static void product(Matrix a, Int fields, Int depth, const T* b, T* c, Int rows, Int cols, bool add) {
+static void product(const Matrix& a, Int fields, Int depth, const T* b, T* c, Int rows, Int cols, bool add) {
     for (Int j = 0; j < cols; j += TILE_COLS * LANES) {
         Int wide = std::min<Int>(TILE_COLS, (cols - j) / LANES);
         for (Int r = 0, left = (rows + TILE_ROWS - 1) / TILE_ROWS; left > 0; left--) {
             Int high = (rows - r + left - 1) / left;
-            Matrix part{a.data + r * a.row_pitch, a.row_pitch, a.field_pitch};
-            tile_of(high, wide)(part, fields, depth, b + j, c + r * cols + j, cols, add);
+            tile_of(high, wide)(a, r, fields, depth, b + j, c + r * cols + j, cols, add);
             r += high;
         }
     }
@@ -104,10 +108,12 @@ static inline V sums_of_lanes(V* v) {
 
 // Samples to be multiplied with each other: `parts` stretches of P, each of `components`, in rows.
 struct Stretches {
-    const T* const* left;  // where each stretch starts on the left
-    Int left_pitch, left_component;
+    const T* const* left;  // where each stretch starts on the left, whose rows are (copy, field)
+    Int fields, left_pitch, left_component;
     const T* right;  // stretches follow each other, so do components
     Int parts, P, components;
+
+    Int row(Int r) const { return r / fields * components * left_component + r % fields * left_pitch; }
 };
 
 // to[r][j] += sum of left row r times right row j, for R rows from `first` on and C columns
@@ -116,14 +122,16 @@ static void inner(const Stretches& s, Int first, Int column, T* const* to) {
     constexpr int SUMS = (R * C + LANES - 1) / LANES * LANES;
     V sum[SUMS] = {};
     const Int right_pitch = s.components * s.parts * s.P;
+    Int row[R];
+    for (int r = 0; r < R; r++) row[r] = s.row(first + r);
     const T* right = s.right + column * right_pitch;
     for (Int i = 0; i < s.components; i++)
         for (Int part = 0; part < s.parts; part++, right += s.P) {
-            const T* left = s.left[part] + first * s.left_pitch + i * s.left_component;
+            const T* left = s.left[part] + i * s.left_component;
             for (Int k = 0; k < s.P; k += LANES) {
                 V rows[R];
 #pragma GCC unroll 8
-                for (int r = 0; r < R; r++) rows[r] = held(load(left + r * s.left_pitch + k));
+                for (int r = 0; r < R; r++) rows[r] = held(load(left + row[r] + k));
 #pragma GCC unroll 8
                 for (int j = 0; j < C; j++) {
                     V factor = held(load(right + j * right_pitch + k));
@@ -138,7 +146,7 @@ static void inner(const Stretches& s, Int first, Int column, T* const* to) {
         for (int j = 0; j < C; j++) to[r][j] += done[j * R + r];
 }
 
-// to[row * row_pitch + field * field_pitch + copy] += left row times right row (field, copy)
+// to[out copy * copies + out field * row_pitch + field * field_pitch + copy] += left row times right row (field, copy)
 static void inner_products(const Stretches& s, Int rows, Int fields, Int copies, T* to, Int row_pitch, Int field_pitch) {
     T gathered[4][4], *const at[4] = {gathered[0], gathered[1], gathered[2], gathered[3]};
     const Int columns = fields * copies;
@@ -151,7 +159,8 @@ static void inner_products(const Stretches& s, Int rows, Int fields, Int copies,
             run(s, r, j, at);
             for (int c = 0; c < wide; c++) {
                 T* column = to + (j + c) / copies * field_pitch + (j + c) % copies;
-                for (int i = 0; i < high; i++) column[(r + i) * row_pitch] += gathered[i][c];
+                for (Int i = r; i < r + high; i++)
+                    column[i / s.fields * copies + i % s.fields * row_pitch] += gathered[i - r][c];
             }
         }
     }

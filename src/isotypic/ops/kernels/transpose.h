@@ -37,8 +37,8 @@ static void read_block(const Problem& p, const Geometry& g, const Image& gradien
                 for (Int f = 0; f < std::min(together, p.out_fields - m); f++) {
                     channel_transform(in + f * ORDER, out);
                     for (int h = 0; h < ORDER; h++) {
-                        const int b = ROW_BLOCK[h], row = ROW_COPY[h] * ROW_SPLIT[h] + ROW_PART[h];
-                        T* to = y[b] + (((m + f) * ROWS_OUT[b] + row) * COLUMNS[b] + ROW_COLUMN[h]) * g.P + o + x;
+                        const int b = COORDINATE_BLOCK[h];
+                        T* to = y[b] + ((m + f) * ROWS_OUT[b] * COLUMNS[b] + h - BLOCK_START[b]) * g.P + o + x;
                         store_spaced(to, 1, out[h], count - x);
                     }
                 }
@@ -101,8 +101,9 @@ struct Share {
     void multiply(Int n, Int some, Work& work) const {
         for (int b = 0; b < BLOCKS; b++) {
             const Int columns = p.out_fields * ROWS_OUT[b];
-            const Matrix part{blocks + FLAT_START[b] * p.in_fields * p.out_fields + n * ROWS_IN[b] * columns, columns, 0};
-            product(part, 1, columns, work.y_of[b], work.z_of[b], some * ROWS_IN[b], COLUMNS[b] * work.P, false);
+            const Int rows = some * ROWS_IN[b];
+            const T* first = blocks + FLAT_START[b] * p.in_fields * p.out_fields + n * ROWS_IN[b] * columns;
+            product({first, rows, columns, 0, 0}, 1, columns, work.y_of[b], work.z_of[b], rows, COLUMNS[b] * work.P, false);
         }
     }
 };
