@@ -34,6 +34,7 @@ class FakeStudy:
         self.classes = grid.pop("classes", [str(digit) for digit in range(10)])
         self.models = grid.pop("models", ["CNN", "p4 G-CNN"])
         self.augmentations = grid.pop("augmentations", ["none", "rot90"])
+        self.arms = grid.pop("arms", [])
         self.sizes, self.seeds = grid.pop("sizes", [100, 300, 1000]), grid.pop("seeds", [0, 1, 2, 3])
         self.title = grid.pop("title", "Handwritten digits that may lie on any side")
         generator = np.random.default_rng(7)
@@ -52,6 +53,7 @@ class FakeStudy:
             measure=ACCURACY,
             models=self.models,
             augmentations=self.augmentations,
+            arms=self.arms,
             sizes=self.sizes,
             seeds=self.seeds,
             classes=self.classes,
@@ -207,6 +209,15 @@ def fake_segmentation():
 def fake_study():
     """The class, so that a test chooses the grid."""
     return FakeStudy
+
+
+@pytest.fixture(scope="session")
+def six_arms():
+    """A grid with gaps: five models, of which the first alone is augmented."""
+    models = ["CNN", "CNN voting", "C2 G-CNN", "p4 G-CNN", "p4m G-CNN"]
+    arms = [ArmRef(model=model, augmentation="none") for model in models]
+    arms.insert(1, ArmRef(model="CNN", augmentation="rot90"))
+    return {"models": models, "augmentations": ["none", "rot90"], "arms": arms}
 
 
 @pytest.fixture(scope="session")

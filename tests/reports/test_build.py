@@ -8,6 +8,7 @@ import pytest
 
 from isotypic.errors import RequestError
 from isotypic.reports.build import build_report
+from isotypic.reports.figures import learning_curves
 from isotypic.reports.findings import find
 from isotypic.reports.pictures import pictures
 from isotypic.studies.folder import StudyRecords, write_study
@@ -125,6 +126,25 @@ def test_unusual_studies_give_a_whole_page(fake_study, tmp_path, skip, grid):
     page = Page(rendered(fake_study, tmp_path, skip, **grid))
     assert page.stack == []
     assert "Accuracy" in page.headings
+
+
+def test_a_grid_with_gaps_gives_a_whole_page_of_its_arms(fake_study, six_arms, tmp_path):
+    text = rendered(fake_study, tmp_path, **six_arms, sizes=[100, 300], seeds=[0])
+    page = Page(text)
+    assert page.stack == []
+    assert page.figures == 7
+    assert "12 of 12 cells recorded" in text
+    assert "Cells without a result" not in page.headings
+    names = [arm.label for arm in six_arms["arms"]]
+    rows = re.findall(r'<th scope="row">([^<]*)</th>', text)
+    assert rows[: len(names)] == names
+    assert "p4m G-CNN + rot90" not in text
+
+
+def test_every_learning_curve_has_its_steps_whatever_is_below_it(fake_study, six_arms, tmp_path):
+    study = fake_study(tmp_path, **six_arms, sizes=[100], seeds=[0])
+    figure = learning_curves(find(StudyRecords.load(study.write())))
+    assert figure.count(">optimiser step<") == figure.count(">500<") == 6
 
 
 def with_picture(study, name):

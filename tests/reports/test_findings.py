@@ -93,6 +93,29 @@ def test_the_declared_comparison_comes_first_and_once(findings):
     assert rows[0].name == "p4 G-CNN minus CNN + rot90"
 
 
+def test_a_grid_with_gaps_is_complete_and_in_its_own_order(fake_study, six_arms, tmp_path):
+    small = {**six_arms, "sizes": [100, 300], "seeds": [0, 1, 2, 3]}
+    listed, verdict = judged(fake_study, tmp_path / "listed", **small)
+    names = [arm.label for arm in six_arms["arms"]]
+    assert names == ["CNN", "CNN + rot90", "CNN voting", "C2 G-CNN", "p4 G-CNN", "p4m G-CNN"]
+    assert [arm.label for arm in listed.arms] == names
+    tables = [*measure_tables(listed), cost_table(listed, 300)]
+    assert all([row.name for row in table.rows] == names for table in tables)
+    assert [len(table.rows) for table in comparison_tables(listed)] == [15, 15]
+    assert verdict.caveats == ()
+    crossed, _ = judged(fake_study, tmp_path / "crossed", **{**small, "arms": []})
+    assert len(crossed.arms) == 10
+    for (test, arm, size), mean in listed.means.items():
+        assert crossed.means[test, arm, size] == mean
+    assert crossed.primary == listed.primary
+
+
+def test_a_gap_in_a_grid_with_gaps_is_said(fake_study, six_arms, tmp_path):
+    findings, verdict = judged(fake_study, tmp_path, skip=(3,), **six_arms, sizes=[100], seeds=[0])
+    assert verdict.caveats[0] == "The study is incomplete (of 6 cells: 1 not run yet); the gaps are left out."
+    assert [cell.arm.label for cell in findings.study.missing()] == ["C2 G-CNN"]
+
+
 def test_the_built_in_arm_never_changes_its_mind(findings):
     changed = {row.name: row.entries[-1].value for row in cost_table(findings, findings.largest).rows}
     assert changed["p4 G-CNN"] == "0"

@@ -25,6 +25,7 @@ from isotypic.studies.records import (
 
 ELEMENTS = ("0°", "90°")
 SCORES = Scores(figures={"accuracy": 0.75, "AUC": None, "sensitivity": 0.7}, confusion=[[2, 1], [0, 1]])
+ARMS = [ArmRef(model=model, augmentation="none") for model in ("CNN", "p4 G-CNN")]
 CELL = Cell(model="p4 G-CNN", augmentation="none", size=100, seed=0)
 
 
@@ -142,12 +143,47 @@ def test_identifiers_are_unique_over_the_grid():
     assert len(set(names)) == len(names) == 16
 
 
+GRID = {"models": ["CNN", "p4 G-CNN"], "augmentations": ["none", "rot90"], "sizes": [50, 100], "seeds": [0, 1]}
+LISTED = [ArmRef(model="CNN", augmentation="rot90"), *reversed(ARMS)]
+
+
+def test_the_grid_is_the_listed_arms_in_their_order():
+    study = info(**GRID, arms=LISTED)
+    assert list(dict.fromkeys(cell.arm for cell in study.cells())) == LISTED
+    assert len(set(study.cells())) == len(study.cells()) == 12
+    assert type(study).model_validate_json(study.model_dump_json()).cells() == study.cells()
+
+
+def test_a_file_without_arms_is_of_every_model_with_every_augmentation(tmp_path):
+    stored = json.loads(info(**GRID).model_dump_json())
+    del stored["arms"]
+    (tmp_path / "study.json").write_text(json.dumps(stored))
+    assert read_study(tmp_path) == info(**GRID)
+    assert len(read_study(tmp_path).cells()) == 16
+    assert read_study(tmp_path) != info(**GRID, arms=LISTED)
+
+
+def test_cells_of_arms_that_are_not_listed_are_neither_missing_nor_read(tmp_path):
+    whole, part = info(**GRID), info(**GRID, arms=LISTED)
+    others = [cell for cell in whole.cells() if cell.arm not in LISTED]
+    write_cells(tmp_path, whole.cells())
+    for study, expected in ((part, part.cells()), (whole, whole.cells())):
+        write_study(tmp_path, study)
+        loaded = StudyRecords.load(tmp_path)
+        assert sorted((record.cell for record in loaded.records), key=str) == sorted(expected, key=str)
+        assert loaded.missing() == []
+    assert len(others) == 4
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
         ({"models": ["p4 G-CNN", "p4 g cnn", "CNN"]}, "different folder names"),
         ({"sizes": [100, 50]}, "sizes must ascend"),
-        ({"models": ["p4 G-CNN"]}, "names 'CNN', which is not an arm"),
+        ({"models": ["p4 G-CNN"]}, "unknown arm in study.question 'CNN'"),
+        ({"arms": ARMS[:1]}, "expected an arm with every model, received none with 'p4 G-CNN'"),
+        ({"arms": [*ARMS, *ARMS]}, "expected every arm of the study once, received 'CNN' again"),
+        ({"arms": [*ARMS, ArmRef(model="CNN", augmentation="d4")]}, "unknown augmentation in study.arms 'd4'"),
         ({"surprise": 1}, "Extra inputs"),
     ],
 )

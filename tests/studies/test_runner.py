@@ -1,5 +1,6 @@
 """Running, killing, resuming and refusing studies, with real worker processes."""
 
+import json
 import os
 import signal
 import subprocess
@@ -13,11 +14,12 @@ import pytest
 
 from isotypic.errors import RequestError
 from isotypic.inference.run import load_run
+from isotypic.reports.build import build_report
 from isotypic.studies.cell import run_cell
-from isotypic.studies.folder import StudyRecords, cell_folder, read_record
+from isotypic.studies.folder import StudyRecords, cell_folder, read_record, read_study
 from isotypic.studies.predictions import read_predictions
 from isotypic.studies.runner import claim, run, unfinished, write_table
-from isotypic.studies.spec import make_plan
+from isotypic.studies.spec import make_plan, plan_from
 from isotypic.studies.systems.catalogue import system_of
 from isotypic.studies.workers import Ended, run_cells
 from isotypic.tasks.recipe import read_recipe, with_request
@@ -168,6 +170,55 @@ def test_folders_of_others_are_refused(finished, tmp_path, small_study):
     with pytest.raises(RequestError, match=r"expected an empty folder or this study at .*, found 'photo.png'"):
         claim(tmp_path, other.info)
     assert not (tmp_path / "study.json").exists()
+
+
+def arms(*labels):
+    """An assignment of the digits study's arms."""
+    known = {
+        f"{model}{suffix}": f"{{model: {model}, augmentation: {augmentation}}}"
+        for model in ("CNN", "p4 G-CNN")
+        for augmentation, suffix in (("none", ""), ("rot90", " + rot90"))
+    }
+    return f"study.arms=[{', '.join(known[label] for label in labels)}]"
+
+
+THREE = ("CNN", "CNN + rot90", "p4 G-CNN")
+
+
+def test_listed_arms_are_run_and_reported(tmp_path, small_study):
+    plan = make_plan(small_study(arms(*THREE), "study.sizes=[20]", "study.seeds=1"), tmp_path / "cache")
+    folder = tmp_path / "study"
+    claim(folder, plan.info)
+    assert [cell.arm.label for cell in unfinished(folder, plan.cells)] == list(THREE)
+    for cell in plan.cells:
+        run_cell(folder, cell)
+    assert not unfinished(folder, plan.cells)
+    assert list(figures(folder)["model"]) == ["CNN", "CNN", "p4 G-CNN"]
+    assert sorted(path.name for path in (folder / "cells").iterdir()) == sorted(c.identifier for c in plan.cells)
+    assert "3 of 3 cells recorded" in build_report(folder).read_text()
+
+
+def test_other_arms_are_another_study(tmp_path, small_study):
+    plan = make_plan(small_study(arms(*THREE)), tmp_path / "cache")
+    claim(tmp_path / "study", plan.info)
+    claim(tmp_path / "study", make_plan(small_study(arms(*THREE)), tmp_path / "cache").info)
+    for other in ("study.arms=null", arms(*reversed(THREE)), arms(*THREE, "p4 G-CNN + rot90")):
+        changed = make_plan(small_study(other), tmp_path / "cache")
+        with pytest.raises(RequestError, match=r"its arms is \['CNN', 'CNN \+ rot90', 'p4 G-CNN'\], asked for \['"):
+            claim(tmp_path / "study", changed.info)
+
+
+def test_a_folder_from_before_arms_could_be_listed_goes_on(tmp_path, small_study):
+    plan = make_plan(small_study(), tmp_path / "cache")
+    claim(tmp_path / "study", plan.info)
+    stored = json.loads((tmp_path / "study" / "study.json").read_text())
+    del stored["arms"], stored["settings"]["study"]["arms"]
+    (tmp_path / "study" / "study.json").write_text(json.dumps(stored))
+    claim(tmp_path / "study", plan.info)
+    assert plan_from(read_study(tmp_path / "study")).cells == plan.cells
+    listed = make_plan(small_study(arms(*THREE)), tmp_path / "cache")
+    with pytest.raises(RequestError, match="holds another study"):
+        claim(tmp_path / "study", listed.info)
 
 
 def test_records_load_as_a_study(finished):

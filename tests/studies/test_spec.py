@@ -4,6 +4,11 @@ from isotypic.errors import RequestError
 from isotypic.studies.spec import make_plan, model_recipe, plan_from, resolved_sizes, settings_of
 from isotypic.tasks.recipe import read_recipe, recipe_names, recipe_of
 
+CNN, TURNED, G_CNN = (
+    f"{{model: {model}, augmentation: {augmentation}}}"
+    for model, augmentation in (("CNN", "none"), ("CNN", "rot90"), ("p4 G-CNN", "none"))
+)
+
 
 def test_a_plan_crosses_everything_and_survives_its_own_record(small_study, tmp_path):
     plan = make_plan(small_study(), tmp_path)
@@ -15,6 +20,24 @@ def test_a_plan_crosses_everything_and_survives_its_own_record(small_study, tmp_
     assert [again.recipe_for(cell).model.group for cell in plan.cells[:2]] == ["trivial", "trivial"]
     assert {plan.recipe_for(cell).model.group for cell in plan.cells} == {"trivial", "p4"}
     assert {plan.recipe_for(cell).augmentation for cell in plan.cells} == {"none", "rot90"}
+
+
+def labels(arms):
+    return [arm.label for arm in arms]
+
+
+def test_listed_arms_are_run_and_no_others(small_study, tmp_path):
+    listed = "[{model: p4 G-CNN, augmentation: none}, {model: CNN, augmentation: none}, {model: CNN, augmentation: d4}]"
+    question = "study.question.augmented.augmentation=d4"
+    plan = make_plan(small_study("study.augmentations=[none, d4]", f"study.arms={listed}", question), tmp_path)
+    assert labels(plan.info.arms) == ["p4 G-CNN", "CNN", "CNN + d4"]
+    assert labels(dict.fromkeys(cell.arm for cell in plan.cells)) == labels(plan.info.arms)
+    assert len(plan.cells) == len(set(plan.cells)) == 3 * 2 * 2
+    again = plan_from(type(plan.info).model_validate_json(plan.info.model_dump_json()))
+    assert again.cells == plan.cells
+    assert [again.recipe_for(cell).augmentation for cell in plan.cells[::2][:3]] == ["none", "none", "d4"]
+    crossed = make_plan(small_study(f"study.arms={listed}", "study.arms=null"), tmp_path)
+    assert labels(crossed.info.arms) == ["CNN", "CNN + rot90", "p4 G-CNN", "p4 G-CNN + rot90"]
 
 
 def test_seeds_come_one_after_another(small_study, tmp_path):
@@ -47,8 +70,31 @@ def test_model_changes_are_validated():
         ("study.test_group=C8", "expected a group that maps the pixel grid to itself, received C8"),
         ("study.models.G={group: C8}", "expected a group that maps the pixel grid to itself, received C8"),
         ("study.models.G={group: p44}", "unknown group of the plane 'p44'"),
-        ("study.question.built_in.model=G-CNN", "unknown model of the study 'G-CNN': did you mean 'p4 G-CNN'"),
-        ("study.question.augmented.augmentation=d4", "unknown augmentation of the study 'd4'"),
+        ("study.question.built_in.model=G-CNN", "unknown arm in study.question 'G-CNN': did you mean 'p4 G-CNN'"),
+        ("study.question.augmented.augmentation=d4", r"unknown arm in study.question 'CNN \+ d4': did you mean"),
+        ("study.augmentations=[none, rot90, none]", "expected every arm of the study once, received 'CNN' again"),
+        ("study.arms=CNN", "arms: input should be a valid list, received 'CNN'"),
+        ("study.arms=[CNN]", "arms.0: input should be a valid dictionary.*received 'CNN'"),
+        ("study.arms=[]", "expected an arm with every model, received none with 'CNN'; add one to study.arms"),
+        (
+            "study.arms=[{model: CNN, augmentation: rot9}]",
+            "received none with 'p4 G-CNN'.*or take it out of study.model",
+        ),
+        (f"study.arms=[{CNN}, {{model: G-CNN}}]", "arms.1.augmentation: field required"),
+        (f"study.arms=[{CNN}, {G_CNN}]", "expected an arm with every augmentation, received none with 'rot90'"),
+        (f"study.arms=[{CNN}, {G_CNN}, {TURNED}, {CNN}]", "every arm of the study once, received 'CNN' again"),
+        (
+            f"study.arms=[{CNN}, {{model: p4 CNN, augmentation: none}}]",
+            "unknown model in study.arms 'p4 CNN': did you mean 'p4 G-CNN'",
+        ),
+        (
+            f"study.arms=[{CNN}, {{model: p4 G-CNN, augmentation: rot9}}]",
+            "unknown augmentation in study.arms 'rot9': did you mean 'rot90'",
+        ),
+        (
+            f"study.arms=[{CNN}, {{model: p4 G-CNN, augmentation: rot90}}]",
+            r"unknown arm in study.question 'p4 G-CNN': did you mean 'p4 G-CNN \+ rot90'",
+        ),
         ("training.step=5", "unknown key 'training.step': did you mean 'steps'"),
         ("training.steps=none", "training.steps: input should be a valid integer.*received 'none'"),
         ("model.stages=5", "model.stages: input should be a valid list, received 5"),

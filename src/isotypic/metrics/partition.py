@@ -68,7 +68,7 @@ def differing_when_moved(
 
 def move_array(array: NDArray[_Scalar], element: int, group: FiniteGroup) -> NDArray[_Scalar]:
     """Move the last axes of an array by an element of a group of the grid; the result is contiguous."""
-    return np.ascontiguousarray(move_space(torch.from_numpy(np.ascontiguousarray(array)), element, group).numpy())
+    return np.ascontiguousarray(move_space(torch.from_numpy(np.array(array)), element, group).numpy())
 
 
 def _segmented(segment: Callable[[NDArray[_Scalar]], Labels], image: NDArray[_Scalar]) -> Labels:

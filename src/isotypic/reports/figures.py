@@ -207,8 +207,9 @@ def _learning_panels(
         _course(axes, runs, f"train_{quantity.name}", quantity.scale, "#8b939d")
         _course(axes, runs, f"validation_{quantity.name}", quantity.scale, colour)
     top = column[0]
-    top.set_title(wrapped(arm.label, 25), fontsize=9)
+    top.set_title(wrapped(arm.label, 22), fontsize=9)
     column[-1].set_xlabel("optimiser step")
+    column[-1].tick_params(labelbottom=True)  # there may be nothing below it
     top.plot([], [], color="#8b939d", label="training", linewidth=2)
     top.plot([], [], color=INK, label="validation (in colour)", linewidth=2)
     top.plot([], [], color=MUTED, label="single runs", linewidth=0.8, linestyle=(0, (3, 2)))

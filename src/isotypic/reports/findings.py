@@ -112,7 +112,7 @@ def find(study: StudyRecords) -> Findings:
     """
     if not study.predictions:
         raise RequestError(f"the study {study.info.name!r} has no finished cell yet: there is nothing to report")
-    arms = tuple(arm for arm in study.info.arms() if study.done(arm))
+    arms = tuple(arm for arm in study.info.arms if study.done(arm))
     question = study.info.question
     return Findings(
         study=study,

@@ -9,14 +9,15 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import Any, Literal
 from zlib import crc32
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from typing_extensions import Self
 
-from isotypic.errors import RequestError
+from isotypic.errors import RequestError, unknown
 
 SCHEMA_VERSION = 2
 LONGEST_SLUG = 60
@@ -201,11 +202,23 @@ class Record(Versioned):
 
 
 class Question(Stored):
-    """The comparison that was declared before the study ran: two arms and the test set that decides."""
+    """The comparison that was declared before the study ran.
+
+    Args:
+        built_in: the arm that has the symmetry built in.
+        augmented: the arm that learns it from augmented data.
+        test: the test set that decides.
+    """
 
     built_in: ArmRef
     augmented: ArmRef
     test: Literal["rotated", "upright"] = "rotated"
+
+    def refuse_other_than(self, arms: Sequence[ArmRef]) -> None:
+        """Raise RequestError unless both arms are among those of the study."""
+        for arm in (self.built_in, self.augmented):
+            if arm not in arms:
+                raise unknown("arm in study.question", arm.label, [known.label for known in arms])
 
 
 class StudyInfo(Versioned):
@@ -216,6 +229,7 @@ class StudyInfo(Versioned):
         question, measure: the comparison declared in advance, and the figure that decides it.
         further: figures of the tests that are shown beside the measure.
         models, augmentations: names, in the order of the figures; the augmentation "none" is the plain one.
+        arms: those that are run, in their order; a file that has none means every model with every augmentation.
         sizes, seeds: training-set sizes in images, ascending; a seed fixes subset and initialisation.
         classes: class names, in the order of the labels; empty where images are not classified.
         data, settings, environment: what the data are; the resolved recipe; versions, commit, machine.
@@ -230,6 +244,7 @@ class StudyInfo(Versioned):
     further: list[str] = []
     models: list[str] = Field(min_length=1)
     augmentations: list[str] = Field(min_length=1)
+    arms: list[ArmRef] = Field(default=[], validate_default=True)
     sizes: list[int] = Field(min_length=1)
     seeds: list[int] = Field(min_length=1)
     classes: list[str] = []
@@ -238,25 +253,57 @@ class StudyInfo(Versioned):
     environment: dict[str, str]
     sample_images: str | None = None
 
+    @field_validator("arms")
+    @classmethod
+    def _all_unless_listed(cls, listed: list[ArmRef], info: ValidationInfo) -> list[ArmRef]:
+        models, augmentations = info.data.get("models"), info.data.get("augmentations")
+        return arms_of(models, augmentations, listed or None) if models and augmentations else listed
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         _refuse_collisions("models", self.models)
         _refuse_collisions("augmentations", self.augmentations)
         if self.sizes != sorted(set(self.sizes)):
             raise ValueError(f"sizes must ascend without repetition, got {self.sizes}")
-        for arm in (self.question.built_in, self.question.augmented):
-            if arm not in self.arms():
-                raise ValueError(f"the question names {arm.label!r}, which is not an arm of the study")
+        self.question.refuse_other_than(self.arms)
         return self
 
-    def arms(self) -> list[ArmRef]:
-        """Every model with every augmentation."""
-        return [ArmRef(model=m, augmentation=a) for m, a in product(self.models, self.augmentations)]
-
     def cells(self) -> list[Cell]:
-        """Every cell of the grid: models x augmentations x sizes x seeds."""
-        grid = product(self.arms(), self.sizes, self.seeds)
+        """Every cell of the grid: arms x sizes x seeds."""
+        grid = product(self.arms, self.sizes, self.seeds)
         return [Cell(**arm.model_dump(), size=size, seed=seed) for arm, size, seed in grid]
+
+
+def arms_of(
+    models: Iterable[str], augmentations: Iterable[str], listed: Sequence[ArmRef] | None = None
+) -> list[ArmRef]:
+    """Return the arms of a study: those listed, in their order, or every model with every augmentation.
+
+    >>> [arm.label for arm in arms_of(["CNN", "p4 G-CNN"], ["none", "rot90"])]
+    ['CNN', 'CNN + rot90', 'p4 G-CNN', 'p4 G-CNN + rot90']
+
+    Raises:
+        RequestError: an arm of an unknown model or augmentation, an arm twice, or a model or an augmentation of no
+            arm.
+    """
+    known = {"model": list(models), "augmentation": list(augmentations)}
+    crossed = [ArmRef(model=m, augmentation=a) for m, a in product(*known.values())]
+    arms = crossed if listed is None else list(listed)
+    for kind, names in known.items():
+        used = [getattr(arm, kind) for arm in arms]
+        for name in used:
+            if name not in names:
+                raise unknown(f"{kind} in study.arms", name, names)
+        for name in names:
+            if name not in used:
+                raise RequestError(
+                    f"expected an arm with every {kind}, received none with {name!r}; add one to study.arms, or take "
+                    f"it out of study.{kind}s"
+                )
+    for number, arm in enumerate(arms):
+        if arm in arms[:number]:
+            raise RequestError(f"expected every arm of the study once, received {arm.label!r} again; leave one out")
+    return arms
 
 
 def slug(name: str) -> str:

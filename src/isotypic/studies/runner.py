@@ -82,10 +82,10 @@ def _is_done(folder: Path, cell: Cell) -> bool:
 
 
 def _identity(info: StudyInfo) -> dict[str, object]:
-    """Return what makes two studies the same: everything but the machine that they run on."""
+    """Return what makes two studies the same: everything but the machine that they run on; arms by their names."""
     flat: dict[str, object] = {}
     _flatten("", info.model_dump(mode="json", exclude={"environment", "sample_images"}), flat)
-    return flat
+    return {**flat, "arms": [arm.label for arm in info.arms]}
 
 
 def _flatten(prefix: str, value: object, into: dict[str, object]) -> None:

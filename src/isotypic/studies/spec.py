@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
@@ -15,51 +15,45 @@ from isotypic.data.augmentation import AUGMENTATIONS
 from isotypic.errors import RequestError, unknown
 from isotypic.groups.catalogue import named
 from isotypic.studies.environment import environment
-from isotypic.studies.records import ArmRef, Cell, Question, StudyInfo
+from isotypic.studies.records import ArmRef, Cell, Question, StudyInfo, arms_of
 from isotypic.studies.systems.catalogue import system_of
 from isotypic.tasks.recipe import AnyRecipe, recipe_of
 
 Size = int | float
 
 
-class Arm(Config):
-    """One side of the question: a model of the study with an augmentation."""
-
-    model: str
-    augmentation: str
-
-
-class QuestionSpec(Config):
-    """The comparison that is declared before anything is trained."""
-
-    built_in: Arm = Field(description="the arm that has the symmetry built in")
-    augmented: Arm = Field(description="the arm that learns it from augmented data")
-    test: Literal["rotated", "upright"] = Field("rotated", description="the test set that decides")
-
-
 class StudySpec(Config):
-    """The ``study`` section of a recipe: which arms, sizes and seeds are crossed."""
+    """The ``study`` section of a recipe: which arms, sizes and seeds are crossed.
+
+    An arm is a model with an augmentation.
+    """
 
     models: dict[str, dict[str, Any]] = Field(description="model name -> changes to the recipe's model section")
     augmentations: list[str] = Field(description="names of augmentations")
+    arms: list[ArmRef] | None = Field(
+        None, description="the arms that are run, in their order; none: every model with every augmentation"
+    )
     sizes: list[Size] = Field(description="training images: a count, or a share of them between 0 and 1")
     seeds: int = Field(4, ge=1, description="repetitions of every cell")
     test_group: str = Field("p4", description="the test images are moved by every element of this group")
-    question: QuestionSpec = Field(description="the comparison declared in advance")
+    question: Question = Field(description="the comparison declared in advance")
 
     @model_validator(mode="after")
     def _known(self) -> Self:
         for name in self.augmentations:
             if name not in AUGMENTATIONS:
                 raise ValueError(str(unknown("augmentation", name, AUGMENTATIONS)))
-        for arm in (self.question.built_in, self.question.augmented):
-            if arm.model not in self.models:
-                raise ValueError(str(unknown("model of the study", arm.model, self.models)))
-            if arm.augmentation not in self.augmentations:
-                raise ValueError(str(unknown("augmentation of the study", arm.augmentation, self.augmentations)))
         if not self.sizes or not self.augmentations or not self.models:
             raise ValueError("a study needs at least one model, one augmentation and one size")
         return self
+
+    def arms_to_run(self) -> list[ArmRef]:
+        """Return the arms that are listed, or else all.
+
+        Raises:
+            RequestError: see :func:`~isotypic.studies.records.arms_of`.
+        """
+        return arms_of(self.models, self.augmentations, self.arms)
 
 
 @dataclass(frozen=True)
@@ -104,6 +98,7 @@ def settings_of(raw: Mapping[str, Any]) -> tuple[AnyRecipe, StudySpec]:
         raise RequestError(f"recipe {raw.get('name', '?')} has no study section; isotypic train runs it once")
     recipe = recipe_of(raw)
     spec = validated(StudySpec, raw["study"], f"recipe {recipe.name}: study")
+    spec.question.refuse_other_than(spec.arms_to_run())
     for changes in spec.models.values():
         _of_the_grid(system_of(recipe).group(model_recipe(recipe, changes, "none")))
     _of_the_grid(spec.test_group)
@@ -136,15 +131,12 @@ def make_plan(raw: Mapping[str, Any], cache: Path) -> Plan:
         name=recipe.name,
         title=recipe.title or recipe.name,
         description=recipe.description,
-        question=Question(
-            built_in=ArmRef(**spec.question.built_in.model_dump()),
-            augmented=ArmRef(**spec.question.augmented.model_dump()),
-            test=spec.question.test,
-        ),
+        question=spec.question,
         measure=about.measure,
         further=list(about.further),
         models=list(spec.models),
         augmentations=spec.augmentations,
+        arms=spec.arms_to_run(),
         sizes=sizes,
         seeds=list(range(spec.seeds)),
         classes=list(about.classes),
