@@ -9,8 +9,9 @@ from hypothesis.extra.numpy import arrays
 from torchmetrics.functional.detection import panoptic_quality
 
 from isotypic.errors import RequestError
-from isotypic.metrics.instances import AP_PERCENT, InstanceMetric, jaccard_sums
+from isotypic.metrics.instances import AP_PERCENT, InstanceMetric, agreeing_pairs, hit_pairs, jaccard_sums, renamed
 from isotypic.metrics.overlap import overlaps
+from isotypic.metrics.partition import differing_pixels
 
 IMAGE = arrays(np.int32, (8, 9), elements=st.sampled_from([0, 0, 1, 2, 5]))
 EMPTY = np.zeros((4, 6), dtype=np.int32)
@@ -127,6 +128,31 @@ def test_empty_images(truth, prediction, dice, others):
 
 def test_a_background_that_neither_has_is_left_out():
     assert float(score((np.ones((2, 2), int), np.full((2, 2), 3))).dice) == 1.0
+
+
+@given(IMAGE, IMAGE)
+@settings(max_examples=50)
+def test_renamed_instances_agree_in_as_many_pixels_as_any_names_can(reference, labels):
+    names = renamed(reference, labels, agreeing_pairs)
+    assert (names != reference).sum() == differing_pixels(reference, labels)
+    assert differing_pixels(names, labels) == 0
+    assert ((names > 0) == (labels > 0)).all()
+
+
+def test_other_names_differ_in_more_pixels():
+    labels = np.where(TWO > 0, 12 - TWO, 0)
+    assert (labels != TWO).sum() == 15
+    assert (renamed(TWO, labels, agreeing_pairs) == TWO).all()
+
+
+@given(IMAGE, IMAGE)
+@settings(max_examples=50)
+def test_what_was_hit_has_the_name_of_a_true_instance_and_nothing_else_has(truth, prediction):
+    names = renamed(truth, prediction, hit_pairs)
+    found = set(np.unique(names)) - {0}
+    hit = {k for k in found if 2 * ((names == k) & (truth == k)).sum() > ((names == k) | (truth == k)).sum()}
+    assert found & set(np.unique(truth)) == hit
+    assert len(hit) == len(hit_pairs(overlaps(truth, prediction)))
 
 
 def test_states_of_two_processes_add_up_to_one():

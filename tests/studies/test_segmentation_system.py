@@ -1,17 +1,26 @@
 """A segmentation study in small: what a cell measures, that the group network is exact, that the run loads again."""
 
+import sys
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import segmenters
 import torch
+import yaml
 from laws import BROKEN, TOLERANCE
+from PIL import Image
 
+from isotypic.data.labelled_images import Origins
+from isotypic.data.splits import Splits
 from isotypic.groups import named
-from isotypic.inference.segmentation_evaluation import evaluate_segmentation
+from isotypic.inference.segmentation_evaluation import Sample, evaluate_segmentation
 from isotypic.inference.segmenter import Segmenter
 from isotypic.studies.systems.catalogue import system_of
-from isotypic.studies.systems.segmentation import DIFFERING
+from isotypic.studies.systems.segmentation_figures import DIFFERING, FOUND, SECONDS, TRUE
 from isotypic.studies.systems.system import Job
 from isotypic.tasks.recipe import read_recipe, recipe_of
+from isotypic.tasks.segmentation_session import LabelledMaterial
 
 SMALL = {"size": 64, "count": 2, "train_images": 8, "validation_images": 2, "test_images": 3}
 
@@ -68,7 +77,7 @@ def test_the_run_loads_as_a_segmenter_with_the_recorded_scores(group, finished, 
     job, done, _ = finished[group]
     done.save(tmp_path)
     labelled, test = job.material.labelled, job.material.splits.test
-    samples = [(str(i), np.asarray(labelled.images[i]), np.asarray(labelled.labels[i])) for i in test]
+    samples = [Sample(str(i), np.asarray(labelled.images[i]), np.asarray(labelled.labels[i])) for i in test]
     kind = {"heads": job.recipe.model.heads, "grouping": job.recipe.grouping, "merit": job.recipe.merit}
 
     def scores(segmenter):
@@ -79,3 +88,74 @@ def test_the_run_loads_as_a_segmenter_with_the_recorded_scores(group, finished, 
     with torch.no_grad():
         spoilt.model.branches[0][-1].bias += torch.tensor([-100.0, 100.0])
     assert scores(spoilt) != pytest.approx(done.predictions.scores[0])
+
+
+def test_the_figures_beside_the_measure_are_those_that_were_announced(finished):
+    for _, done, described in finished.values():
+        assert described.further == (
+            "pooled AP at IoU .5",
+            "pooled mean AP at IoU .5:.9",
+            "PQ",
+            "AJI",
+            "Hungarian Dice",
+        )
+        for scores in done.outcome.tests.values():
+            assert set(scores.figures) == {"Dice", *described.further}
+            assert scores.figures["Hungarian Dice"] >= scores.figures["Dice"] - 1e-12
+            assert scores.figures["pooled mean AP at IoU .5:.9"] <= scores.figures["pooled AP at IoU .5"]
+        assert set(done.outcome.figures) == {DIFFERING, FOUND, TRUE, SECONDS}
+        assert done.outcome.figures[TRUE] == SMALL["count"]
+        assert done.outcome.figures[SECONDS] > 0
+
+
+def test_a_cell_shows_a_picture_and_says_what_it_is(finished, tmp_path):
+    job, done, _ = finished["trivial"]
+    done.save(tmp_path)
+    assert Image.open(tmp_path / "examples.png").format == "PNG"
+    assert done.outcome.examples.endswith(f"Seed {job.seed}")
+    written = yaml.safe_load((tmp_path / "run.yaml").read_text())["figures"]
+    upright = done.outcome.tests["upright"].figures
+    assert {name: written[f"test {name}"] for name in upright} == upright
+
+
+def of_kinds(heads, kinds):
+    """A little training on sticks of 48 pixels, the test images of several kinds."""
+    found, raw = segmenters.material(heads), segmenters.recipe(heads, "p4").model_dump(mode="json")
+    raw["training"]["steps"] = 4
+    wanted = recipe_of({**raw, "merit": "auc" if heads == "boundary" else "ap50"})
+    test = found.splits.test[: len(kinds)]
+    names = np.full(len(found.labelled), "of training")
+    names[test] = kinds
+    origins = Origins(found.labelled.origins.names, kinds=names)
+    splits = Splits(found.splits.train, found.splits.validation, test)
+    material = LabelledMaterial(replace(found.labelled, origins=origins), splits)
+    system = system_of(wanted)
+    job = Job(wanted, material, splits.train[:4], named("C2"), seed=0)
+    return system.run(job), system.describe(wanted, material)
+
+
+@pytest.mark.parametrize(
+    ("heads", "first", "last"), [("offset", "pooled AP at IoU .5", "AJI"), ("boundary", "pooled AUC", "pixel accuracy")]
+)
+def test_kinds_of_test_images_have_a_figure_each(heads, first, last):
+    done, described = of_kinds(heads, ["dark", "stained", "dark"])
+    by_kind = [f"{first}, dark", f"{first}, stained"]
+    assert described.further[0] == first
+    assert last in described.further
+    assert list(described.further[-2:]) == by_kind
+    for scores in done.outcome.tests.values():
+        assert set(scores.figures) == {described.measure.name, *described.further}
+    assert (FOUND in done.outcome.figures) == (heads == "offset")
+
+
+def test_test_images_of_one_kind_have_none():
+    _, described = of_kinds("offset", ["dark", "dark"])
+    assert not any("dark" in name for name in described.further)
+
+
+def test_without_the_means_to_draw_a_cell_has_no_picture(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    done, _ = of_kinds("offset", ["dark"])
+    done.save(tmp_path)
+    assert done.outcome.examples is None
+    assert {path.name for path in tmp_path.iterdir()} == {"run.yaml", "weights.safetensors"}

@@ -26,6 +26,7 @@ Sources:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -156,9 +157,46 @@ def hits_of(table: Overlaps) -> Indices:
     return (100 * table.shared > percent * table.unions).sum(1)
 
 
+def hit_pairs(table: Overlaps) -> Indices:
+    """Return the pairs whose intersection over union is above one half, as indices into the pairs."""
+    return np.flatnonzero(2 * table.shared > table.unions)
+
+
+def agreeing_pairs(table: Overlaps) -> Indices:
+    """Return the pairs of the one-to-one matching that shares most pixels, as indices into the pairs."""
+    return table.best_matching(table.shared)
+
+
+def renamed(reference: Labels, labels: Labels, pairs: Callable[[Overlaps], Indices]) -> Labels:
+    """Return a label image in which every paired instance has its partner's label, and any other a new one.
+
+    New labels are above all of the reference. Renamed by :func:`agreeing_pairs`, the pixels that differ from the
+    reference are those that :func:`~isotypic.metrics.partition.differing_pixels` counts.
+
+    Args:
+        reference: ``[y, x]``, integers, 0 for background.
+        labels: the same.
+        pairs: which instances are one, no label twice.
+
+    Raises:
+        RequestError: not two label images of one size.
+
+    >>> renamed(np.array([[0, 7, 7, 0]]), np.array([[1, 2, 2, 0]]), hit_pairs)
+    array([[8, 7, 7, 0]])
+    """
+    table = overlaps(reference, labels)
+    chosen = pairs(table)
+    known, own = (np.unique(image[image > 0]).astype(np.int64) for image in (reference, labels))
+    names = int(reference.max(initial=0)) + 1 + np.arange(len(own))
+    names[table.predicted[chosen]] = known[table.true[chosen]]
+    result = np.zeros(labels.shape, dtype=np.int64)
+    result[labels > 0] = names[np.searchsorted(own, labels[labels > 0])]
+    return result
+
+
 def panoptic_sum(table: Overlaps) -> float:
     """Return the sum of the intersections over union of the pairs where it is above one half."""
-    return float(table.iou[2 * table.shared > table.unions].sum())
+    return float(table.iou[hit_pairs(table)].sum())
 
 
 def jaccard_sums(table: Overlaps) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -17,16 +17,32 @@ from isotypic.data.splits import nested_subsets
 from isotypic.groups.catalogue import named
 from isotypic.groups.finite import FiniteGroup
 from isotypic.inference.run import RunDescription, save_run
-from isotypic.inference.segmentation_evaluation import Sample, SegmentationEvaluation, evaluate_segmentation
+from isotypic.inference.segmentation_evaluation import (
+    ALL,
+    PooledScores,
+    Sample,
+    SegmentationEvaluation,
+    SegmentedImage,
+    evaluate_segmentation,
+)
 from isotypic.inference.segmenter import Segmenter
 from isotypic.metrics.classification import overfitting_ratio
 from isotypic.metrics.equivariance import equivariance_error
 from isotypic.models.heads import output_representation
+from isotypic.studies.folder import EXAMPLES_FILE
 from isotypic.studies.predictions import Predictions
-from isotypic.studies.records import ROTATED, UPRIGHT, Cost, Curves, Measure, Outcome, Scores
+from isotypic.studies.records import ROTATED, UPRIGHT, Cost, Curves, Outcome, Scores
+from isotypic.studies.systems.segmentation_examples import Examples
+from isotypic.studies.systems.segmentation_figures import (
+    CHANGED,
+    MEASURES,
+    figures_beside,
+    names_beside,
+    run_figures,
+)
 from isotypic.studies.systems.system import Description, Finished, Job, StudiedSystem
 from isotypic.tasks.cost import latency_ms, parameter_count
-from isotypic.tasks.recipe import Merit, SegmentationRecipe
+from isotypic.tasks.recipe import SegmentationRecipe
 from isotypic.tasks.segmentation_session import (
     LabelledMaterial,
     TrainedSegmentation,
@@ -34,13 +50,6 @@ from isotypic.tasks.segmentation_session import (
     train_segmentation,
 )
 
-MEASURES = {
-    Merit.DICE: Measure(name="Dice", better="has a higher Dice coefficient", prediction="segmentation"),
-    Merit.GREEDY_DICE: Measure(name="Dice", better="has a higher Dice coefficient", prediction="segmentation"),
-    Merit.AP50: Measure(name="AP at IoU .5", better="has a higher average precision", prediction="segmentation"),
-    Merit.AUC: Measure(name="AUC", better="has a larger area under the ROC curve", prediction="segmentation"),
-}
-DIFFERING = "pixels that change when moved"
 _FEW = 16
 _ERROR_SIDE = 128
 
@@ -59,7 +68,10 @@ class SegmentationSystem(StudiedSystem[SegmentationRecipe, LabelledMaterial]):
     def describe(self, recipe: SegmentationRecipe, material: LabelledMaterial) -> Description:
         """Say what the images are."""
         return Description(
-            measure=MEASURES[recipe.merit], data=_in_words(material), available=len(material.splits.train)
+            measure=MEASURES[recipe.merit],
+            data=_in_words(material),
+            available=len(material.splits.train),
+            further=names_beside(recipe.model.heads, recipe.merit, _kinds(material)),
         )
 
     def subset(self, material: LabelledMaterial, size: int, seed: int) -> np.ndarray:
@@ -73,18 +85,31 @@ class SegmentationSystem(StudiedSystem[SegmentationRecipe, LabelledMaterial]):
             job.recipe, job.material, job.subset, seed=job.seed, device=job.device, progress=job.progress
         )
         segmenter = Segmenter(trained.model, job.recipe, trained.normaliser)
-        on_test = _evaluate(job, segmenter, job.material.splits.test, job.group)
+        test = job.material.splits.test
+        examples = Examples(len(test), job.group, MEASURES[job.recipe.merit].name)
+        on_test = _evaluate(job, segmenter, test, job.group, examples.see)
         on_train = _evaluate(job, segmenter, job.subset[:_FEW], named("trivial"))
-        outcome = _outcome(job, trained, on_test, on_train)
+        outcome = _outcome(job, trained, on_test, on_train, examples.caption)
+        description = _run_description(job, trained, outcome)
         return Finished(
             outcome,
             Predictions(np.array(on_test.names), on_test.elements, on_test.scores),
-            partial(save_run, model=trained.model, description=_run_description(job, trained, outcome)),
+            partial(_save, trained=trained, description=description, examples=examples),
         )
 
 
+def _save(folder: Path, trained: TrainedSegmentation, description: RunDescription, examples: Examples) -> None:
+    if examples.caption is not None:
+        examples.write(folder / EXAMPLES_FILE)
+    save_run(folder, trained.model, description)
+
+
 def _evaluate(
-    job: Job[SegmentationRecipe, LabelledMaterial], segmenter: Segmenter, indices: np.ndarray, group: FiniteGroup
+    job: Job[SegmentationRecipe, LabelledMaterial],
+    segmenter: Segmenter,
+    indices: np.ndarray,
+    group: FiniteGroup,
+    watch: Callable[[SegmentedImage], object] | None = None,
 ) -> SegmentationEvaluation:
     recipe = job.recipe
     return evaluate_segmentation(
@@ -94,13 +119,22 @@ def _evaluate(
         heads=recipe.model.heads,
         grouping=recipe.grouping,
         merit=recipe.merit,
+        watch=watch,
     )
 
 
 def _samples(material: LabelledMaterial, indices: np.ndarray) -> Iterator[Sample]:
-    labelled = material.labelled
+    labelled, kinds = material.labelled, _kinds(material)
     for index in indices:
-        yield str(labelled.origins.names[index]), labelled.images[index], labelled.labels[index]
+        kind = str(labelled.origins.kinds[index]) if kinds and labelled.origins.kinds is not None else ALL
+        yield Sample(str(labelled.origins.names[index]), labelled.images[index], labelled.labels[index], kind)
+
+
+def _kinds(material: LabelledMaterial) -> list[str]:
+    """Return the kinds of the test images; none where they are all of one."""
+    kinds = material.labelled.origins.kinds
+    found = [] if kinds is None else sorted(set(kinds[material.splits.test].tolist()))
+    return found if len(found) > 1 else []
 
 
 def _outcome(
@@ -108,21 +142,20 @@ def _outcome(
     trained: TrainedSegmentation,
     on_test: SegmentationEvaluation,
     on_train: SegmentationEvaluation,
+    examples: str | None,
 ) -> Outcome:
-    measure = MEASURES[job.recipe.merit].name
     few = _few_windows(job.material, trained)
-    upright, training = float(on_test.scores[0].mean()), float(on_train.scores.mean())
+    upright = _scores(job.recipe, on_test.scores[0], on_test.upright)
+    rotated = _scores(job.recipe, on_test.scores, on_test.moved)
+    measure, training = MEASURES[job.recipe.merit].name, float(on_train.scores.mean())
     by_element = on_test.scores.mean(1).tolist()
     return Outcome(
         group=on_test.group.name,
         train=Scores(figures={measure: training}),
-        tests={
-            ROTATED: Scores(figures={measure: float(on_test.scores.mean())}),
-            UPRIGHT: Scores(figures={measure: upright}),
-        },
+        tests={ROTATED: rotated, UPRIGHT: upright},
         per_rotation=dict(zip(on_test.elements, by_element, strict=True)),
         changed_images=on_test.changed,
-        overfitting_ratio=overfitting_ratio(training, upright),
+        overfitting_ratio=overfitting_ratio(training, float(on_test.scores[0].mean())),
         curves=Curves(score="Dice of foreground pixels", **asdict(trained.curves)),
         cost=Cost(
             parameters=parameter_count(trained.model),
@@ -131,8 +164,15 @@ def _outcome(
             latency_ms=latency_ms(trained.model, few[0]),
         ),
         equivariance_error=_equivariance_error(trained, few, on_test.group),
-        figures={DIFFERING: on_test.differing_fraction, "instances found an image": float(on_test.instances.mean())},
+        figures=run_figures(on_test),
+        examples=None if examples is None else f"{examples}. Seed {job.seed}",
     )
+
+
+def _scores(recipe: SegmentationRecipe, scores: np.ndarray, pooled: Mapping[str, PooledScores]) -> Scores:
+    """Return the measure and the figures beside it."""
+    beside = figures_beside(recipe.model.heads, recipe.merit, pooled)
+    return Scores(figures={MEASURES[recipe.merit].name: float(scores.mean()), **beside})
 
 
 def _few_windows(material: LabelledMaterial, trained: TrainedSegmentation) -> Tensor:
@@ -159,7 +199,6 @@ def _run_description(
 ) -> RunDescription:
     labelled = job.material.labelled
     height, width = job.recipe.data.window or labelled.sizes[job.subset[0]].tolist()
-    measure = MEASURES[job.recipe.merit].name
     return RunDescription(
         version=__version__,
         recipe=job.recipe.model_dump(mode="json"),
@@ -168,8 +207,10 @@ def _run_description(
         normalisation=trained.normaliser.to_dict(),
         pixel_size=_side(labelled.pixel_size),
         figures={
-            f"test {measure}": outcome.tests[UPRIGHT].figures[measure],
+            **{f"test {name}": value for name, value in outcome.tests[UPRIGHT].figures.items()},
             **outcome.figures,
+            CHANGED: outcome.changed_images,
+            "test images": len(job.material.splits.test),
             "training images": len(job.subset),
             "parameters": outcome.cost.parameters,
             "training seconds": round(trained.seconds, 1),
