@@ -14,6 +14,8 @@ from PIL import Image
 from segmenters import saved, scene, segmenter
 
 from isotypic.cli import segment as module
+from isotypic.inference import run as lookup
+from isotypic.inference.ledger import fingerprint
 from isotypic.inference.segmenter import Segmenter
 
 
@@ -233,6 +235,28 @@ def test_pixel_sizes(isotypic, tmp_path):
     assert "area_nm2" in pd.read_csv(tmp_path / "kept" / "a_regions.csv")
 
 
+def test_a_scale(isotypic, tmp_path):
+    trained = saved(tmp_path / "run", pixel_size=0.5)
+    path = tmp_path / "a.png"
+    large = np.kron(scene(48, 48), np.ones((1, 2, 2), np.uint8))
+    Image.fromarray(large[0]).save(path)
+    found, words = {}, ("segment", path, "--run", trained, "--save", "labels", "--precision", "float64", "--out")
+    for name, asked in {
+        "as it is": (),
+        "half": ("--scale", 0.5),
+        "sized": ("--pixel-size", "4", "--scale", 0.5),
+    }.items():
+        assert isotypic(*words, tmp_path / name, *asked).returncode == 0
+        found[name] = tifffile.imread(tmp_path / name / "a_labels.ome.tif")
+    np.testing.assert_array_equal(found["half"], segmenter()(large, scale=0.5).image)
+    np.testing.assert_array_equal(found["half"], found["sized"])
+    assert (found["half"] != found["as it is"]).any()
+    other = isotypic(*words, tmp_path / "half", "--scale", 0.6)
+    assert (other.returncode, "scale 0.5 there, 0.6 here" in other.stderr) == (2, True)
+    assert isotypic(*words, tmp_path / "far", "--scale", 17).returncode == 2
+    assert not (tmp_path / "far").exists()
+
+
 @pytest.fixture
 def full_disk():
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -310,11 +334,58 @@ def test_ome_zarr(isotypic, run, tmp_path):
         assert "area_um2" in pd.read_csv(out / "a_regions.csv")
 
 
-def test_without_a_run_the_packages_own_is_used(isotypic, run, photos, tmp_path, monkeypatch):
-    answers = iter([run])
-    monkeypatch.setattr(module, "pretrained", lambda name: next(answers) if name == "nuclei" else None)
-    assert isotypic("segment", photos / "b.png", "--out", tmp_path / "out").returncode == 0
-    assert yaml.safe_load((tmp_path / "out" / "request.yaml").read_text())["precision"] == "float32"
+def test_without_a_run_the_packages_own_is_used(isotypic, photos, tmp_path, monkeypatch):
+    root, out = tmp_path / "pretrained", tmp_path / "out"
+    nuclei, borders = saved(root / "nuclei"), saved(root / "borders", "boundary")
+    monkeypatch.setattr(lookup, "packaged_root", lambda: root)
+    monkeypatch.chdir(tmp_path)
+    saved(tmp_path / "trained", "boundary")
+    words = ("segment", photos / "b.png", "--save", "labels", "--out")
+    for asked, found in (
+        ((), nuclei),
+        (("--run", "nuclei"), nuclei),
+        (("--run", "borders"), borders),
+        (("--run", "trained"), tmp_path / "trained"),
+    ):
+        folder = out / "-".join(asked)
+        assert isotypic(*words, folder, *asked).returncode == 0
+        assert yaml.safe_load((folder / "request.yaml").read_text())["run"] == fingerprint(found)
+    assert fingerprint(nuclei) != fingerprint(borders)
+    again = isotypic(*words, out, "--run", "nuclei")
+    assert "(1 finished before)" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("packaged", "asked", "text"),
+    [
+        (("nuclei",), ("--run", "nucli"), "unknown pretrained run 'nucli': did you mean 'nuclei'? Known: nuclei; or"),
+        (("borders",), (), "unknown pretrained run 'nuclei': Known: borders"),
+        ((), (), "expected the pretrained run 'nuclei', which this installation does not have; train one with"),
+        ((), ("--run", "nuclei"), "found no run.yaml, and this installation comes without pretrained runs; train one"),
+    ],
+)
+def test_a_run_that_is_not_there(isotypic, photos, tmp_path, monkeypatch, packaged, asked, text):
+    for name in packaged:
+        saved(tmp_path / "pretrained" / name)
+    monkeypatch.setattr(lookup, "packaged_root", lambda: tmp_path / "pretrained")
+    answer = isotypic("segment", photos, "--out", tmp_path / "out", *asked)
+    assert answer.returncode == 2
+    assert answer.stderr.strip().count("\n") == 0
+    assert text in answer.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_help_says_the_units(isotypic, run):
+    printed = re.sub(r"[│\s]+", " ", isotypic("segment", "--help").stdout)
+    for text in (
+        "Side of a pixel in nm, µm or mm: 325nm, or 0.5 for µm; default the file's.",
+        "Enlarge by this factor instead: 0.5 where objects are twice as large, in pixels, as in training.",
+        "Channel to use, by its name or its number from 0.",
+        "Plane of a stack, its number from 0.",
+        "Most pixels of a tile along an axis.",
+        "A trained run: the name of one in the package, or a folder; default the package's nuclei.",
+    ):
+        assert text in printed
 
 
 def test_a_long_table_is_cut(isotypic, run, tmp_path):

@@ -245,6 +245,32 @@ class TestFiles:
         made.save(tmp_path / "a.png")
         np.testing.assert_array_equal(segmenter()(tmp_path / "a.png").image, segmenter().labels(image[None]))
 
+    @pytest.mark.parametrize(
+        ("made", "words"),
+        [
+            (lambda grey: grey.astype(np.uint16) * 16, {}),
+            (lambda grey: grey.astype(np.uint32) * 70_000, {}),
+            (lambda grey: grey.astype(np.int16) * 100 - 3000, {}),
+            (lambda grey: grey.astype(np.float32) * 40 - 1000, {}),
+            (lambda grey: 255 - grey, {"photometric": "miniswhite"}),
+            (lambda grey: np.repeat(grey[..., None], 3, 2).astype(np.uint16) * 257, {"photometric": "rgb"}),
+            (lambda grey: np.repeat(grey[..., None], 3, 2) / np.float32(255), {"photometric": "rgb"}),
+            (
+                lambda grey: np.stack([grey, grey, grey, 0 * grey], 2).astype(np.uint16) * 257,
+                {"photometric": "rgb", "extrasamples": ["unassalpha"]},
+            ),
+        ],
+        ids=["12 bits", "32 bits", "signed", "any floats", "white is 0", "RGB 16 bits", "RGB floats", "RGBA 16 bits"],
+    )
+    def test_of_other_depths(self, tmp_path, made, words):
+        image = scene(64, 64)
+        tifffile.imwrite(tmp_path / "a.tif", made(image[0]), **words)
+        found = segmenter()(tmp_path / "a.tif").image
+        assert found.max() > 1
+        assert differing_pixels(found, segmenter().labels(image)) == 0
+        tifffile.imwrite(tmp_path / "a.tif", made(255 - image[0]), **words)
+        assert differing_pixels(segmenter()(tmp_path / "a.tif").image, segmenter().labels(image)) > 100
+
 
 class TestPixelSize:
     TRAINED = 0.5
@@ -285,6 +311,33 @@ class TestPixelSize:
         np.testing.assert_array_equal(self.network()(image).image, wanted)
         np.testing.assert_array_equal(self.network()(image, pixel_size=PixelSize(0.52)).image, wanted)
         np.testing.assert_array_equal(segmenter()(image, pixel_size=PixelSize(5.0)).image, wanted)
+
+    def test_a_scale_is_what_the_sizes_would_say_and_comes_first(self):
+        image, network = np.kron(scene(48, 59), np.ones((1, 2, 2), np.uint8)), self.network()
+        wanted = network(image, pixel_size=PixelSize(self.TRAINED / 2)).image
+        assert wanted.max() > 1
+        for words in ({}, {"rescale": False}, {"pixel_size": PixelSize(3.0)}):
+            np.testing.assert_array_equal(network(image, scale=0.5, **words).image, wanted)
+        np.testing.assert_array_equal(segmenter()(image, scale=0.5).image, wanted)
+        alone = segmenter().labels(image)
+        np.testing.assert_array_equal(network(image, scale=1, pixel_size=PixelSize(3.0)).image, alone)
+        assert differing_pixels(alone, wanted) > 100
+
+    @pytest.mark.parametrize(("magnified", "scale"), [(1, 1.2), (2, 0.6)])
+    def test_every_symmetry_is_kept_at_any_scale(self, magnified, scale):
+        image = np.kron(scene(48, 59), np.ones((1, magnified, magnified), np.uint8))
+
+        def differing(network):
+            return differing_when_moved(lambda pixels: network(pixels, scale=scale).image, image, P4M)
+
+        assert segmenter()(image, scale=scale).count > 1
+        assert differing(segmenter()).tolist() == [0] * 8
+        assert differing(lopsided("offset")).max() > 0
+
+    @pytest.mark.parametrize("scale", [0.06, 17, -1.0, float("nan")])
+    def test_scales_beyond_reason(self, scale):
+        with pytest.raises(RequestError, match=re.escape(f"expected a scale from 0.0625 to 16, received {scale:g}")):
+            segmenter()(scene(64, 64), scale=scale)
 
     def test_windows_are_those_of_the_whole_and_torch_agrees(self):
         image = np.random.default_rng(0).normal(size=(2, 60, 45))

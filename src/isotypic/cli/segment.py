@@ -21,13 +21,13 @@ from isotypic.cli.options import Device
 from isotypic.data.readers.micrograph import PixelSize, open_micrograph
 from isotypic.errors import RequestError, unknown
 from isotypic.inference.ledger import TABLE, Ledger, Row, Source, fingerprint, sources
-from isotypic.inference.run import pretrained, run_folder
+from isotypic.inference.rescaling import MOST
+from isotypic.inference.run import DEFAULT_RUN, run_on_disk
 from isotypic.inference.segmenter import Execution, Precision, Segmenter
 from isotypic.inference.writers.catalogue import Format, save
 
-EXAMPLE = "Example: isotypic segment photos/ --run runs/nuclei --out found --save labels,csv,rois"
+EXAMPLE = "Example: isotypic segment photos/ --run runs/cells --out found --save labels,csv,rois"
 
-DEFAULT_RUN = "nuclei"
 _SHOWN = 20
 """Rows of the table at the end; all are in the table on disk."""
 
@@ -37,8 +37,12 @@ def command(
         Path, typer.Argument(help="An image (PNG, TIFF, OME-TIFF, OME-Zarr ...), or a folder.", show_default=False)
     ],
     run: Annotated[
-        Path | None,
-        typer.Option("--run", help=f"Folder of a trained run; default the {DEFAULT_RUN} of the package."),
+        str | None,
+        typer.Option(
+            "--run",
+            metavar="NAME|FOLDER",
+            help=f"A trained run: the name of one in the package, or a folder; default the package's {DEFAULT_RUN}.",
+        ),
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder to write to; what is finished there stays.")] = Path(
         "segmentation"
@@ -49,23 +53,34 @@ def command(
     channel: Annotated[
         str | None, typer.Option("--channel", help="Channel to use, by its name or its number from 0.")
     ] = None,
-    plane: Annotated[int | None, typer.Option("--plane", min=0, help="Plane of a stack.")] = None,
+    plane: Annotated[int | None, typer.Option("--plane", min=0, help="Plane of a stack, its number from 0.")] = None,
     pixel_size: Annotated[
-        str | None, typer.Option("--pixel-size", help="Side of a pixel, such as 0.5 (µm) or 325nm; default the file's.")
+        str | None,
+        typer.Option("--pixel-size", help="Side of a pixel in nm, µm or mm: 325nm, or 0.5 for µm; default the file's."),
     ] = None,
     rescale: Annotated[
         bool, typer.Option("--rescale/--no-rescale", help="To the training images' pixel size, where both are known.")
     ] = True,
+    scale: Annotated[
+        float | None,
+        typer.Option(
+            "--scale",
+            min=1 / MOST,
+            max=MOST,
+            help="Enlarge by this factor instead: 0.5 where objects are twice as large, in pixels, as in training.",
+        ),
+    ] = None,
     tile: Annotated[int, typer.Option("--tile", min=1, help="Most pixels of a tile along an axis.")] = 512,
     precision: Annotated[Precision, typer.Option("--precision", help="Of the arithmetic.")] = Precision.FLOAT32,
     device: Device = "cpu",
 ) -> None:
     """Segment every image that is not finished, and write its results and a row of a table of all images."""
-    job = _Job(_formats(save_), channel, plane, _pixel_size(pixel_size), rescale)
+    job = _Job(_formats(save_), channel, plane, _pixel_size(pixel_size), rescale, scale)
     found = sources(images, out)
-    folder = pretrained(DEFAULT_RUN) if run is None else run_folder(run)
-    segmenter = Segmenter.load(folder, Execution(tile=tile, precision=precision, device=device))
-    ledger = Ledger(out, {"run": fingerprint(folder), **job.request, "tile": tile, "precision": precision.value})
+    with run_on_disk(run) as folder:
+        segmenter = Segmenter.load(folder, Execution(tile=tile, precision=precision, device=device))
+        request = {"run": fingerprint(folder), **job.request, "tile": tile, "precision": precision.value}
+    ledger = Ledger(out, request)
     console, errors = Console(), Console(stderr=True, soft_wrap=True, highlight=False)
     waiting = [source for source in found if not ledger.finished(source, job.formats)]
     failures = _follow(console, job, segmenter, ledger, waiting, alone=found[0].path == images)
@@ -87,19 +102,25 @@ class _Job:
     plane: int | None
     pixel_size: PixelSize | None
     rescale: bool
+    scale: float | None
 
     @property
-    def request(self) -> dict[str, str | int | bool | None]:
+    def request(self) -> dict[str, str | int | float | bool | None]:
         """What the results depend on."""
         size = None if self.pixel_size is None else f"{self.pixel_size.value:g} {self.pixel_size.unit}"
-        return {"channel": self.channel, "plane": self.plane, "pixel_size": size, "rescale": self.rescale}
+        sizes = {"pixel_size": size, "rescale": self.rescale, "scale": self.scale}
+        return {"channel": self.channel, "plane": self.plane, **sizes}
 
     def run(self, source: Source, segmenter: Segmenter, stem: Path, tiles: Callable[[int, int], object]) -> Row:
         """Segment an image and write what is found."""
         start, state = time.perf_counter(), source.state
         micrograph = open_micrograph(source.path, plane=self.plane, pixel_size=self.pixel_size)
         labels = segmenter(
-            replace(micrograph, source=source.name), channel=self.channel, rescale=self.rescale, progress=tiles
+            replace(micrograph, source=source.name),
+            channel=self.channel,
+            rescale=self.rescale,
+            scale=self.scale,
+            progress=tiles,
         )
         save(labels, stem, self.formats)
         height, width = labels.image.shape

@@ -3,16 +3,19 @@
 ``run.yaml`` holds the resolved recipe, the class names, the image shape and the normalisation; with the weights that is
 all that a prediction needs. A run of a segmenter names no classes, its image shape is that of a training window, and it
 holds the pixel size of the training images where that is known. Runs that come with the package are the folders of
-``isotypic/models/pretrained``.
+``isotypic/models/pretrained`` and go by the names of these.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -30,8 +33,17 @@ from isotypic.models.catalogue import build, build_dense
 from isotypic.models.heads import DenseNetwork
 from isotypic.tasks.recipe import AnyRecipe, Recipe, SegmentationRecipe, recipe_of
 
+if TYPE_CHECKING:
+    if sys.version_info >= (3, 11):
+        from importlib.resources.abc import Traversable
+    else:
+        from importlib.abc import Traversable
+
 WEIGHTS = "weights.safetensors"
 DESCRIPTION = "run.yaml"
+
+DEFAULT_RUN = "nuclei"
+"""The run of the package that segments where none is named."""
 
 _Recipe = TypeVar("_Recipe", bound=AnyRecipe)
 _Model = TypeVar("_Model", bound=nn.Module)
@@ -149,20 +161,21 @@ def load_run(folder: Path) -> Run:
     )
 
 
-def load_segmentation_run(run: Path | str) -> SegmentationRun:
+def load_segmentation_run(run: Path | str | None = None) -> SegmentationRun:
     """Load the run of a segmenter.
 
     Args:
-        run: its folder, or the name of one that comes with the package.
+        run: its folder, or the name of one that comes with the package; None for the package's :data:`DEFAULT_RUN`.
 
     Raises:
-        RequestError: the folder holds no run, or one of another task, or the weights do not fit the recipe.
+        RequestError: there is no such run, or it is one of another task, or the weights do not fit the recipe.
     """
-    folder = run_folder(run)
-    description, recipe = _described(folder, SegmentationRecipe)
+    with run_on_disk(run) as folder:
+        description, recipe = _described(folder, SegmentationRecipe)
+        model = _with_weights(build_dense(recipe.model, description.image_shape[0]), folder / WEIGHTS)
     pixel_size = description.pixel_size
     return SegmentationRun(
-        _with_weights(build_dense(recipe.model, description.image_shape[0]), folder / WEIGHTS),
+        model,
         recipe,
         description.image_shape,
         normaliser_from(description.normalisation),
@@ -171,33 +184,88 @@ def load_segmentation_run(run: Path | str) -> SegmentationRun:
     )
 
 
-def run_folder(run: Path | str) -> Path:
-    """Return the folder of a run: one on disk, or else one of the package by its name."""
-    folder = Path(run)
-    return folder if (folder / DESCRIPTION).is_file() or str(run) not in _shipped() else pretrained(str(run))
+@contextmanager
+def run_on_disk(run: Path | str | None = None, root: Traversable | None = None) -> Iterator[Path]:
+    """Give the folder of a run for as long as it is read.
+
+    That is the folder itself, or a copy of it where the package is imported from a zip archive.
+
+    Args:
+        run: its folder, or the name of one that comes with the package; None for the package's :data:`DEFAULT_RUN`.
+        root: where the runs of the package lie; default :func:`packaged_root`.
+
+    Raises:
+        RequestError: there is no such run.
+    """
+    found = pretrained(DEFAULT_RUN, root) if run is None else run_folder(run, root)
+    if isinstance(found, Path):
+        yield found
+        return
+    with TemporaryDirectory(prefix="isotypic-") as copy:  # resources.as_file takes folders from Python 3.12 on
+        for file in (found / DESCRIPTION, found / WEIGHTS):
+            if file.is_file():  # who reads the folder says what is missing
+                (Path(copy) / file.name).write_bytes(file.read_bytes())
+        yield Path(copy)
 
 
-def pretrained(name: str) -> Path:
+def run_folder(run: Path | str, root: Traversable | None = None) -> Traversable:
+    """Return the folder of a run: one on disk, or else one of the package by its name.
+
+    Raises:
+        RequestError: nothing lies at that path, and the package has no run of that name.
+    """
+    folder, shipped = Path(run), _shipped(root)
+    if (folder / DESCRIPTION).is_file():
+        return folder
+    if str(run) in shipped:
+        return shipped[str(run)]
+    if folder.exists():
+        return folder  # who reads it says what is missing
+    if shipped:
+        raise RequestError(f"{unknown('pretrained run', str(run), shipped)}; or give {_FOLDER}")
+    raise RequestError(
+        f"expected a run ({_FOLDER}) at {folder}, found no {DESCRIPTION}, and this installation comes without "
+        f"pretrained runs; {_TRAIN}"
+    )
+
+
+def pretrained(name: str, root: Traversable | None = None) -> Traversable:
     """Return the folder of a run that comes with the package.
+
+    Args:
+        name: of the run.
+        root: where the runs of the package lie; default :func:`packaged_root`.
 
     Raises:
         RequestError: the package has no such run.
     """
-    shipped = _shipped()
+    shipped = _shipped(root)
     if name in shipped:
         return shipped[name]
     if shipped:
         raise unknown("pretrained run", name, shipped)
-    raise RequestError(
-        f"expected the pretrained run {name!r}, which this installation does not have; train one with isotypic train "
-        "and give its folder by --run"
-    )
+    raise RequestError(f"expected the pretrained run {name!r}, which this installation does not have; {_TRAIN}")
 
 
-def _shipped() -> dict[str, Path]:
+def packaged_names(root: Traversable | None = None) -> list[str]:
+    """Return the names of the runs that come with the package.
+
+    Args:
+        root: where they lie; default :func:`packaged_root`.
+    """
+    return list(_shipped(root))
+
+
+def packaged_root() -> Traversable:
+    """Return where the runs of the package lie, in a folder or in the zip archive that it is imported from."""
+    return resources.files("isotypic.models") / "pretrained"
+
+
+def _shipped(root: Traversable | None) -> dict[str, Traversable]:
     """Return the folders of the runs that come with the package, by name."""
-    folder = Path(str(resources.files("isotypic.models"))) / "pretrained"
-    return {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{DESCRIPTION}"))}
+    root = packaged_root() if root is None else root
+    entries = sorted(root.iterdir(), key=lambda entry: entry.name) if root.is_dir() else []
+    return {entry.name: entry for entry in entries if (entry / DESCRIPTION).is_file()}
 
 
 def _described(folder: Path, kind: type[_Recipe]) -> tuple[RunDescription, _Recipe]:
@@ -205,7 +273,7 @@ def _described(folder: Path, kind: type[_Recipe]) -> tuple[RunDescription, _Reci
     for name in (DESCRIPTION, WEIGHTS):
         if not (folder / name).is_file():
             raise RequestError(
-                f"expected a run (a folder with {DESCRIPTION} and {WEIGHTS}) at {folder}, found no {name}; "
+                f"expected a run ({_FOLDER}) at {folder}, found no {name}; "
                 "isotypic train writes one, and a study one for each cell"
             )
     try:
@@ -236,6 +304,9 @@ def _with_weights(model: _Model, path: Path) -> _Model:
         ) from error
     return model.eval()
 
+
+_FOLDER = f"a folder with {DESCRIPTION} and {WEIGHTS}"
+_TRAIN = "train one with isotypic train and give its folder by --run (run=)"
 
 _USE = {"classification": "predict", "segmentation": "segment"}
 """The command that uses a run, by its task."""

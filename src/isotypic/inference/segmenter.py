@@ -2,10 +2,11 @@
 
 The way of an image: its channels become those of the training images (:mod:`isotypic.inference.intake`), its levels are
 normalised as in training, for every type of values at its own depth, its pixels are brought to the pixel size of the
-training images where both are known (:mod:`isotypic.inference.rescaling`), the network runs over it tile by tile
-(:mod:`isotypic.inference.tiling`), and its outputs become labels (:mod:`isotypic.inference.grouping`). Every step
-commutes with the symmetries of the pixel grid, so the labels of a turned image are the turned labels if the network
-commutes with the group: exactly in float64, in float32 but for the few pixels where rounding decides.
+training images where both are known, or by a factor that is given (:mod:`isotypic.inference.rescaling`), the network
+runs over it tile by tile (:mod:`isotypic.inference.tiling`), and its outputs become labels
+(:mod:`isotypic.inference.grouping`). Every step commutes with the symmetries of the pixel grid, so the labels of a
+turned image are the turned labels if the network commutes with the group: exactly in float64, in float32 but for the
+few pixels where rounding decides.
 
 Memory, beside that of the file's reader: :meth:`Tiling.working_bytes` and the network's own for a tile; labels, and 5
 bytes a pixel more while offsets are grouped. Outputs larger than 256 MiB lie in a file while they are needed.
@@ -25,13 +26,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from isotypic.data.normalisation import Normalisation, Normaliser
-from isotypic.data.readers.micrograph import PixelSize
+from isotypic.data.readers.micrograph import Micrograph, PixelSize
 from isotypic.data.readers.pixels import Pixels
 from isotypic.errors import RequestError, unknown
 from isotypic.inference.grouping import Output, group_pixels
 from isotypic.inference.intake import Image, as_micrograph, with_channels
 from isotypic.inference.labels import Labels
-from isotypic.inference.rescaling import Resampled, factor_between, labels_at, rescaled_size
+from isotypic.inference.rescaling import MOST, Resampled, factor_between, labels_at, rescaled_size
 from isotypic.inference.run import load_segmentation_run
 from isotypic.inference.tiling import TileRule, tiled
 from isotypic.models.heads import DenseNetwork, split_heads
@@ -124,15 +125,15 @@ class Segmenter:
         self.model = model.to(self.device, execution.precision.dtype).eval()
 
     @classmethod
-    def load(cls, run: Path | str, execution: Execution = Execution()) -> Segmenter:
-        """Return the segmenter of a run on disk.
+    def load(cls, run: Path | str | None = None, execution: Execution = Execution()) -> Segmenter:
+        """Return the segmenter of a run.
 
         Args:
-            run: the run's folder, or the name of one that comes with the package, such as ``"nuclei"``.
+            run: the run's folder, or the name of one that comes with the package; None for the package's ``nuclei``.
             execution: where and how the network runs.
 
         Raises:
-            RequestError: there is no run of a segmenter, or no such device.
+            RequestError: there is no such run, or it is none of a segmenter, or there is no such device.
         """
         found = load_segmentation_run(run)
         return cls(
@@ -151,6 +152,7 @@ class Segmenter:
         channel: int | str | None = None,
         pixel_size: PixelSize | None = None,
         rescale: bool = True,
+        scale: float | None = None,
         progress: Progress | None = None,
     ) -> Labels:
         """Return what is found in an image.
@@ -162,15 +164,17 @@ class Segmenter:
             pixel_size: of the image, in place of what the file says.
             rescale: bring the image to the pixel size of the training images, where both are known and differ by more
                 than a twentieth; the labels have the size of the image in any case.
+            scale: enlarge the image by this factor instead, whatever the pixel sizes: 0.5 where objects are twice as
+                large, in pixels, as in the training images.
             progress: called with the tiles done and all tiles after each one.
 
         Raises:
-            RequestError: the image cannot be read, its axes or channels are ambiguous, or it is smaller than one stride
-                of the network.
+            RequestError: the image cannot be read, its axes or channels are ambiguous, it is smaller than one stride
+                of the network, or the factor is beyond 16.
         """
         micrograph = as_micrograph(image, pixel_size)
         pixels = with_channels(micrograph, self.channels, channel)
-        factor = factor_between(micrograph.source, micrograph.pixel_size, self.pixel_size) if rescale else 1.0
+        factor = self._factor(micrograph, rescale) if scale is None else _checked(scale)
         try:
             return Labels.of(self._found(pixels, factor, progress), micrograph)
         except RequestError as error:
@@ -193,6 +197,9 @@ class Segmenter:
         if len(pixels.shape) != 3:
             raise RequestError(f"expected an image [C, y, x], received {list(pixels.shape)}")
         return self._run(pixels, self.normaliser.for_image(pixels), progress)
+
+    def _factor(self, micrograph: Micrograph, rescale: bool) -> float:
+        return factor_between(micrograph.source, micrograph.pixel_size, self.pixel_size) if rescale else 1.0
 
     def _found(self, pixels: Pixels, factor: float, progress: Progress | None) -> NDArray[np.int32]:
         """Return the labels of an image that is enlarged by a factor on the way."""
@@ -225,6 +232,12 @@ class Segmenter:
 
     def _group(self, output: Output) -> NDArray[np.int32]:
         return group_pixels(output, self.recipe.model.heads, self.recipe.grouping)
+
+
+def _checked(scale: float) -> float:
+    if not 1 / MOST <= scale <= MOST:
+        raise RequestError(f"expected a scale from {1 / MOST:g} to {MOST:g}, received {scale:g}")
+    return scale
 
 
 def _device(name: str) -> torch.device:
