@@ -8,29 +8,36 @@
 struct Matrix {
     const T* data;
     Int fields, row_pitch, copy_pitch, field_pitch;
-
-    const T* row(Int r) const { return data + r / fields * copy_pitch + r % fields * row_pitch; }
 };
+
+// Where `count` rows (copy, field) from one on start.
+static inline void find_rows(Int row, int count, Int fields, Int field_pitch, Int copy_pitch, Int* starts) {
+    Int copy = row / fields, field = row % fields;
+    for (int r = 0; r < count; r++) {
+        starts[r] = copy * copy_pitch + field * field_pitch;
+        if (++field == fields) field = 0, copy++;
+    }
+}
 
 // c[R, C vectors] (+)= a[R from `first` on, (fields, depth)] b[(fields, depth), C vectors]
 template <int R, int C>
 static void tile(const Matrix& a, Int first, Int fields, Int depth, const T* b, T* c, Int pitch, bool add) {
-    const T* left[R];
+    Int row_of[R];
     V sum[R][C];
-#pragma GCC unroll 8
-    for (int r = 0; r < R; r++) left[r] = a.row(first + r);
+    find_rows(first, R, a.fields, a.row_pitch, a.copy_pitch, row_of);
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 8
         for (int j = 0; j < C; j++) sum[r][j] = add ? load(c + r * pitch + j * LANES) : V{};
     for (Int n = 0; n < fields; n++) {
+        const T* left = a.data + n * a.field_pitch;
         for (Int k = 0; k < depth; k++, b += pitch) {
             V row[C];
 #pragma GCC unroll 8
             for (int j = 0; j < C; j++) row[j] = held(load(b + j * LANES));
 #pragma GCC unroll 8
             for (int r = 0; r < R; r++) {
-                T factor = left[r][n * a.field_pitch + k];
+                T factor = left[row_of[r] + k];
 #pragma GCC unroll 8
                 for (int j = 0; j < C; j++) sum[r][j] += factor * row[j];
             }
@@ -112,18 +119,14 @@ struct Stretches {
     Int fields, left_pitch, left_component;
     const T* right;  // stretches follow each other, so do components
     Int parts, P, components;
-
-    Int row(Int r) const { return r / fields * components * left_component + r % fields * left_pitch; }
 };
 
-// to[r][j] += sum of left row r times right row j, for R rows from `first` on and C columns
+// to[r][j] += sum of the left row at row_of[r] times right row column + j
 template <int R, int C>
-static void inner(const Stretches& s, Int first, Int column, T* const* to) {
+static void inner(const Stretches& s, const Int* row_of, Int column, T* const* to) {
     constexpr int SUMS = (R * C + LANES - 1) / LANES * LANES;
     V sum[SUMS] = {};
     const Int right_pitch = s.components * s.parts * s.P;
-    Int row[R];
-    for (int r = 0; r < R; r++) row[r] = s.row(first + r);
     const T* right = s.right + column * right_pitch;
     for (Int i = 0; i < s.components; i++)
         for (Int part = 0; part < s.parts; part++, right += s.P) {
@@ -131,7 +134,7 @@ static void inner(const Stretches& s, Int first, Int column, T* const* to) {
             for (Int k = 0; k < s.P; k += LANES) {
                 V rows[R];
 #pragma GCC unroll 8
-                for (int r = 0; r < R; r++) rows[r] = held(load(left + row[r] + k));
+                for (int r = 0; r < R; r++) rows[r] = held(load(left + row_of[r] + k));
 #pragma GCC unroll 8
                 for (int j = 0; j < C; j++) {
                     V factor = held(load(right + j * right_pitch + k));
@@ -150,17 +153,19 @@ static void inner(const Stretches& s, Int first, Int column, T* const* to) {
 static void inner_products(const Stretches& s, Int rows, Int fields, Int copies, T* to, Int row_pitch, Int field_pitch) {
     T gathered[4][4], *const at[4] = {gathered[0], gathered[1], gathered[2], gathered[3]};
     const Int columns = fields * copies;
+    Int left[4], made[4];
     for (Int r = 0, high; r < rows; r += high) {
         high = rows - r >= 4 ? 4 : 1;
+        find_rows(r, high, s.fields, s.left_pitch, s.components * s.left_component, left);
+        find_rows(r, high, s.fields, row_pitch, copies, made);
         for (Int j = 0, wide; j < columns; j += wide) {
             wide = columns - j >= 4 ? 4 : 1;
             std::memset(gathered, 0, sizeof gathered);
             auto run = high == 4 ? (wide == 4 ? inner<4, 4> : inner<4, 1>) : (wide == 4 ? inner<1, 4> : inner<1, 1>);
-            run(s, r, j, at);
+            run(s, left, j, at);
             for (int c = 0; c < wide; c++) {
                 T* column = to + (j + c) / copies * field_pitch + (j + c) % copies;
-                for (Int i = r; i < r + high; i++)
-                    column[i / s.fields * copies + i % s.fields * row_pitch] += gathered[i - r][c];
+                for (int i = 0; i < high; i++) column[made[i]] += gathered[i][c];
             }
         }
     }
