@@ -41,7 +41,7 @@ def test_commands_exist_with_their_options(page, line):
     assert program == "isotypic"
     assert name in COMMANDS
     parameters = inspect.signature(import_module(f"isotypic.cli.{name}").command).parameters
-    for option in (word.removeprefix("--") for word in words if word.startswith("--")):
+    for option in (word.removeprefix("--").replace("-", "_") for word in words if word.startswith("--")):
         assert option in {parameter.rstrip("_") for parameter in parameters}, option
 
 

@@ -250,6 +250,7 @@ class TestFiles:
         [
             (lambda grey: grey.astype(np.uint16) * 16, {}),
             (lambda grey: grey.astype(np.uint32) * 70_000, {}),
+            (lambda grey: grey.astype(np.uint64) * 70_000, {}),
             (lambda grey: grey.astype(np.int16) * 100 - 3000, {}),
             (lambda grey: grey.astype(np.float32) * 40 - 1000, {}),
             (lambda grey: 255 - grey, {"photometric": "miniswhite"}),
@@ -260,7 +261,17 @@ class TestFiles:
                 {"photometric": "rgb", "extrasamples": ["unassalpha"]},
             ),
         ],
-        ids=["12 bits", "32 bits", "signed", "any floats", "white is 0", "RGB 16 bits", "RGB floats", "RGBA 16 bits"],
+        ids=[
+            "12 bits",
+            "32 bits",
+            "64 bits",
+            "signed",
+            "any floats",
+            "white is 0",
+            "RGB 16 bits",
+            "RGB floats",
+            "RGBA 16 bits",
+        ],
     )
     def test_of_other_depths(self, tmp_path, made, words):
         image = scene(64, 64)

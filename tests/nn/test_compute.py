@@ -5,6 +5,8 @@ from copy import deepcopy
 import pytest
 import torch
 from laws import TOLERANCE, signal
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.checkpoint import checkpoint
 
 from isotypic import check, equivariant, fold
 from isotypic.errors import RequestError
@@ -107,6 +109,21 @@ def test_kept_blocks_follow_the_weight():
     with torch.no_grad():
         assert torch.equal(copy(x), after)
     assert set(layer.state_dict()) == {"weight", "bias"}
+
+
+def test_checkpoints_keep_the_input_alone_and_give_the_same_gradients():
+    net = torch.nn.Sequential(wide(), torch.nn.ReLU(), wide(), torch.nn.ReLU(), wide())
+    x = signal(2, 128, 14, 14, dtype=torch.float32).requires_grad_()
+    gradients, kept = [], []
+    for run in (net, lambda x: checkpoint(net, x, use_reentrant=False)):
+        sizes = []
+        with saved_tensors_hooks(lambda t, sizes=sizes: sizes.append(t.numel()) or t, lambda t: t):
+            made = run(x)
+        gradients.append(torch.autograd.grad(made.square().sum(), [x, *net.parameters()]))
+        kept.append(sum(sizes))
+    for plain, again in zip(*gradients, strict=True):
+        assert torch.equal(plain, again)
+    assert kept[1] <= x.numel() < 3 * x.numel() <= kept[0]
 
 
 def test_a_converted_network_folds_to_the_same_without_our_operators():

@@ -222,7 +222,8 @@ def tiled(
 
 def _run(network: Network, image: Pixels, rows: slice, columns: slice) -> np.ndarray:
     """Return the output ``[K, y, x]`` of one tile, in memory of its own."""
-    window = np.array(image[:, rows, columns])
+    stored = image[:, rows, columns]
+    window = np.array(stored).view(stored.dtype.str)  # of two types of 64 bits torch knows one
     with torch.inference_mode():
         output = network(torch.from_numpy(window)[None])
     if output.dim() != 4 or len(output) != 1 or output.shape[2:] != window.shape[1:]:

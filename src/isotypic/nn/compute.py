@@ -220,7 +220,7 @@ class _Cost:
 
 
 DENSE_CALL = 1_000_000
-COMPILED = _Cost(0, 3, 10, 8)
+COMPILED = _Cost(0, 5, 10, 8)
 STOCK = _Cost(20_000_000, 150, 35, 0)
 
 
