@@ -16,7 +16,7 @@ from isotypic.data.readers.micrograph import Micrograph, PixelSize, open_microgr
 from isotypic.errors import RequestError
 from isotypic.groups import named
 from isotypic.inference import rescaling
-from isotypic.inference.grouping import group_pixels
+from isotypic.inference.grouping.pixels import group_pixels
 from isotypic.inference.intake import as_micrograph, with_channels
 from isotypic.inference.rescaling import Resampled, labels_at, rescaled_size
 from isotypic.inference.segmenter import Execution, Segmenter

@@ -24,7 +24,7 @@ from torchmetrics import Metric
 
 from isotypic.errors import RequestError
 from isotypic.groups.finite import FiniteGroup
-from isotypic.inference.grouping import boundary_probability, group_pixels
+from isotypic.inference.grouping.pixels import boundary_probability, group_pixels
 from isotypic.metrics.boundary import BoundaryMetric, BoundaryScores
 from isotypic.metrics.instances import InstanceMetric, InstanceScores, hits_of, mean_dice
 from isotypic.metrics.overlap import Labels, overlaps

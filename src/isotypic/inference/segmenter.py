@@ -4,9 +4,9 @@ The way of an image: its channels become those of the training images (:mod:`iso
 normalised as in training, for every type of values at its own depth, its pixels are brought to the pixel size of the
 training images where both are known, or by a factor that is given (:mod:`isotypic.inference.rescaling`), the network
 runs over it tile by tile (:mod:`isotypic.inference.tiling`), and its outputs become labels
-(:mod:`isotypic.inference.grouping`). Every step commutes with the symmetries of the pixel grid, so the labels of a
-turned image are the turned labels if the network commutes with the group: exactly in float64, in float32 but for the
-few pixels where rounding decides.
+(:mod:`isotypic.inference.grouping.pixels`). Every step commutes with the symmetries of the pixel grid, so the labels
+of a turned image are the turned labels if the network commutes with the group: exactly in float64, in float32 but for
+the few pixels where rounding decides.
 
 Memory, beside that of the file's reader: :meth:`Tiling.working_bytes` and the network's own for a tile; labels, and 5
 bytes a pixel more while offsets are grouped. Outputs larger than 256 MiB lie in a file while they are needed.
@@ -29,7 +29,7 @@ from isotypic.data.normalisation import Normalisation, Normaliser
 from isotypic.data.readers.micrograph import Micrograph, PixelSize
 from isotypic.data.readers.pixels import Pixels
 from isotypic.errors import RequestError, unknown
-from isotypic.inference.grouping import Output, group_pixels
+from isotypic.inference.grouping.pixels import Output, group_pixels
 from isotypic.inference.intake import Image, as_micrograph, with_channels
 from isotypic.inference.labels import Labels
 from isotypic.inference.rescaling import MOST, Resampled, factor_between, labels_at, rescaled_size

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from isotypic.inference.clustering import cluster_embeddings
-from isotypic.inference.foreground import semantic_foreground
-from isotypic.inference.seeds import cluster_seeds
+from isotypic.inference.grouping.clustering import cluster_embeddings
+from isotypic.inference.grouping.foreground import semantic_foreground
+from isotypic.inference.grouping.seeds import cluster_seeds
 from isotypic.models.heads import HeadChoice
 from isotypic.tasks.grouping import GroupingConfig
 
@@ -23,7 +23,8 @@ def group_pixels(output: Output, heads: HeadChoice, config: GroupingConfig) -> N
     """Return the labels of an image, ``[y, x]``: instances from 1, or for boundary heads 1 on the boundary.
 
     Memory beside the output, which may lie on disk (``numpy.memmap``): 4 bytes a pixel for the labels, 9 with offset
-    heads (:mod:`isotypic.inference.seeds`), and with embedding heads what the clustering takes of the foreground.
+    heads (:mod:`isotypic.inference.grouping.seeds`), and with embedding heads what the clustering takes of the
+    foreground.
 
     Args:
         output: ``[K, y, x]``, the channels of the heads as :meth:`Segmenter.outputs` gives them: logits, embeddings,

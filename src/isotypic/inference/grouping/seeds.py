@@ -37,8 +37,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isotypic.errors import RequestError
-from isotypic.inference.buckets import Buckets, Indices, bucketed
-from isotypic.inference.pointing import Floats, Maps, Pointing, Proposal
+from isotypic.inference.grouping.buckets import Buckets, Indices, bucketed
+from isotypic.inference.grouping.pointing import Floats, Maps, Pointing, Proposal
 from isotypic.tasks.grouping import SeedConfig
 
 _LEVELS = 1024

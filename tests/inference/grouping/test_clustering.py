@@ -7,7 +7,7 @@ from sklearn.cluster import KMeans
 
 from isotypic.errors import RequestError
 from isotypic.groups import named
-from isotypic.inference.clustering import (
+from isotypic.inference.grouping.clustering import (
     ClusteringConfig,
     ClusterMethod,
     cluster_embeddings,
@@ -15,7 +15,7 @@ from isotypic.inference.clustering import (
     number_by_size,
     sorted_points,
 )
-from isotypic.inference.foreground import semantic_foreground
+from isotypic.inference.grouping.foreground import semantic_foreground
 from isotypic.metrics.partition import differing_pixels, move_array
 
 GROUP = named("p4m")

@@ -14,7 +14,7 @@ ties of distances by index. So
    embeddings: where a value did cross a rounding boundary only pixels halfway between two means could move.
 
 Instances are numbered by size, the largest first, then by their first pixel. In an image that is itself symmetric
-invariant embeddings cannot tell symmetric twins apart; an offset head can (:mod:`isotypic.inference.seeds`).
+invariant embeddings cannot tell symmetric twins apart; an offset head can (:mod:`isotypic.inference.grouping.seeds`).
 
 Sources:
     B. De Brabandere, D. Neven, L. Van Gool, arXiv 1708.02551. T. F. Gonzalez, Clustering to minimize the maximum

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from isotypic.errors import RequestError
 from isotypic.groups import named, vector
-from isotypic.inference.buckets import bucketed
-from isotypic.inference.seeds import SeedConfig, cluster_seeds
+from isotypic.inference.grouping.buckets import bucketed
+from isotypic.inference.grouping.seeds import SeedConfig, cluster_seeds
 from isotypic.metrics.partition import differing_pixels, move_array
 from isotypic.ops.action import act
 

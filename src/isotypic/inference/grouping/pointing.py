@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isotypic.errors import RequestError
-from isotypic.inference.buckets import Indices, bucketed
+from isotypic.inference.grouping.buckets import Indices, bucketed
 from isotypic.tasks.seed_loss import LARGEST_LOG
 
 Floats = NDArray[np.float64]
