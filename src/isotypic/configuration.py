@@ -75,9 +75,12 @@ def _first_problem(error: ValidationError, model: type[BaseModel]) -> str:
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return _unknown_key(key, str(problem["loc"][-1]), _fields_at(model, problem["loc"][:-1]))
-    received = "" if problem["type"] == "missing" else f", received {problem['input']!r}"
+    if problem["type"] == "union_tag_not_found":
+        return f"{key}: expected the key {problem['ctx']['discriminator']}, found none"
+    whole = problem["type"] == "missing" or isinstance(problem["input"], Mapping)  # a section says itself what is wrong
+    received = "" if whole else f", received {problem['input']!r}"
     message = problem["msg"].removeprefix("Value error, ")
-    return f"{key}: {message[0].lower() + message[1:]}{received}"
+    return f"{key + ': ' if key else ''}{message[0].lower() + message[1:]}{received}"
 
 
 def _unknown_key(key: str, last: str, known: list[str]) -> str:
