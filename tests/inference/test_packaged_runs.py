@@ -19,6 +19,7 @@ from segmenters import recipe, saved, scene, segmenter
 
 import isotypic
 from isotypic.errors import RequestError
+from isotypic.groups import named
 from isotypic.inference import run as module
 from isotypic.inference.ledger import fingerprint
 from isotypic.inference.run import (
@@ -31,6 +32,7 @@ from isotypic.inference.run import (
     run_on_disk,
 )
 from isotypic.inference.segmenter import Execution, Segmenter
+from isotypic.metrics.partition import differing_when_moved
 
 PACKAGE = Path(isotypic.__file__).parent
 EXACT = Execution(precision="float64")
@@ -251,3 +253,14 @@ class TestComplete:
         taken = {path for pattern in patterns for path in tmp_path.glob(pattern)}
         assert {path for path in run.iterdir() if path.is_file()} <= taken
         assert run / "deeper" / "more.txt" not in taken
+
+
+def test_nuclei_come_with_the_package_and_turn_with_the_image():
+    assert packaged_names() == [DEFAULT_RUN]
+    (y, x), image = np.mgrid[:75, :96], np.full((1, 75, 96), 20, np.uint8)
+    for cy, cx in ((16, 18), (22, 70), (55, 30), (50, 78)):
+        image[0, (y - cy) ** 2 + (x - cx) ** 2 < 81] = 160
+    labels = Segmenter.load(execution=EXACT).labels
+    assert labels(image).max() == 4
+    assert differing_when_moved(labels, image, named("p4m")).tolist() == [0] * 8
+    assert labels(np.full_like(image, 20)).max() == 0
