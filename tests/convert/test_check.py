@@ -47,7 +47,7 @@ def _body(draw_widths, group):
 
 @pytest.mark.parametrize("cases", [20, pytest.param(200, marks=pytest.mark.slow)])
 def test_planted_breaks(cases):
-    settings(max_examples=cases, deadline=None, suppress_health_check=list(HealthCheck))(_planted)()
+    settings(max_examples=cases, suppress_health_check=list(HealthCheck))(_planted)()
 
 
 @given(st.lists(st.integers(1, 3), min_size=1, max_size=3), st.sampled_from(["p4", "D2"]), st.data())

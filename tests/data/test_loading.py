@@ -65,7 +65,7 @@ def test_the_same_for_any_number_of_workers_and_any_global_seed(steps):
 counts, sizes, steps = st.integers(1, 40), st.integers(1, 60), st.integers(1, 20)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(counts, sizes, steps, st.booleans(), st.integers(0, 99))
 def test_steps_give_full_batches_and_every_image_before_any_repeats(count, size, number, shuffle, seed):
     sampler = BatchSampler(count, size, shuffle, seed, number)
@@ -80,7 +80,7 @@ def test_steps_give_full_batches_and_every_image_before_any_repeats(count, size,
         assert len(stream) < start + count or set(window) == set(range(count))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(counts, sizes, st.integers(0, 99))
 def test_without_steps_an_epoch_is_one_pass(count, size, seed):
     sampler = BatchSampler(count, size, True, seed)

@@ -10,7 +10,7 @@ from isotypic.errors import RequestError
 
 seeds = st.integers(0, 2**31)
 fractions = st.floats(0.05, 0.6)
-laws = settings(max_examples=40, deadline=None)
+laws = settings(max_examples=40)
 
 
 def image_set(labels, subjects=None, own=None):

@@ -274,7 +274,7 @@ def test_a_failed_build_leaves_nothing_and_falls_back(monkeypatch, tmp_path, cap
 
 
 @given(st.integers(0, 10**6))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_program_computes_its_matrix(seed):
     draw = np.random.default_rng(seed)
     shape = draw.integers(1, 9, size=2)
