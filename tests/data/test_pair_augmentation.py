@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from isotypic.data.augmentation import AUGMENTATIONS, augmentation, pair_augmentation
-from isotypic.data.intensity import INTENSITIES, RandomIntensity, Ranges, intensity
+from isotypic.data.intensity import INTENSITIES, RandomIntensity, Ranges, intensity, tone_curve
 from isotypic.errors import RequestError
 
 EXACT = ["none", "rot90", "flips", "d4"]
@@ -107,6 +107,15 @@ class TestIntensity:
         assert left.mean() == pytest.approx(0.1, rel=0.15)
         assert left.max() < 0.3
 
+    def test_tone_keeps_the_ends_and_the_order_and_no_factor_and_shift_does_the_same(self):
+        levels = torch.linspace(-1, 1, 36).reshape(1, 1, 6, 6).expand(500, -1, -1, -1)
+        torch.manual_seed(0)
+        after = RandomIntensity(Ranges(tone=1.5))(levels)
+        torch.testing.assert_close(after[:, 0, [0, -1], [0, -1]], torch.tensor([[-1.0, 1.0]]).expand(500, -1))
+        assert (after.flatten(1).diff() > 0).all()
+        middle = after.flatten(1)[:, 17:19].mean(1)
+        assert middle.min() < -0.25 < 0.25 < middle.max()
+
     @pytest.mark.parametrize("name", INTENSITIES)
     def test_draws_come_from_the_global_generator_and_evaluation_changes_nothing(self, name):
         one, same, other = (self.changed(INTENSITIES[name], seed) for seed in (1, 1, 2))
@@ -120,6 +129,22 @@ class TestIntensity:
         torch.manual_seed(0)
         after = intensity(name)(turned)
         assert torch.equal(after, self.changed(INTENSITIES[name]).rot90(1, (2, 3))) == commutes
+
+    @pytest.mark.parametrize("bend", [-3.0, -0.5, 0.0, 1e-4, 1.5])
+    def test_the_tone_curve_has_its_formula_and_light_for_dark_bends_it_back(self, bend):
+        levels, k = torch.linspace(-1, 1, 41, dtype=torch.float64), torch.tensor(bend, dtype=torch.float64)
+        u = (levels + 1) / 2
+        formula = levels if bend == 0 else 2 * (torch.exp(k * u) - 1) / (torch.exp(k) - 1) - 1
+        torch.testing.assert_close(tone_curve(levels, k), formula, rtol=0, atol=1e-4 if 0 < bend < 1e-3 else 1e-12)
+        torch.testing.assert_close(tone_curve(-levels, k), -tone_curve(levels, -k))
+
+    def test_the_tone_curve_goes_on_along_its_tangents(self):
+        k = torch.tensor(1.5, dtype=torch.float64)
+        for end in (-1.0, 1.0):
+            places = torch.tensor([end * (1 - 1e-6), end, end * 2, end * 3], dtype=torch.float64)
+            near, at, far, farther = tone_curve(places, k)
+            assert (at - near) / (1e-6 * end) == pytest.approx(float((far - at) / end), rel=1e-5)
+            assert farther - far == pytest.approx(float(far - at))
 
     def test_wrong_requests_are_refused(self):
         with pytest.raises(RequestError, match=r"unknown intensity augmentation 'inverse': did you mean 'invert'\?"):

@@ -1,4 +1,5 @@
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from isotypic.data.windows import (
     WindowDataset,
     WindowSampler,
     _mirrored,
+    balanced,
     normaliser_of,
     whole_loader,
     window_loader,
@@ -49,6 +51,31 @@ def epochs(loading, count=1):
 def same(one, other):
     flat = [[tensor for epoch in run for batch in epoch for tensor in batch] for run in (one, other)]
     return len(flat[0]) == len(flat[1]) and all(map(torch.equal, *flat))
+
+
+def of_kinds(*kinds):
+    """A set whose images are of these kinds; none of them has none."""
+    whole = made([(9, 9)] * max(len(kinds), 7))
+    return replace(whole, origins=replace(whole.origins, kinds=np.array(kinds) if kinds else None))
+
+
+class TestBalance:
+    @pytest.mark.parametrize(("frequent", "rare"), [(6, 1), (5, 2), (4, 3), (9, 2)])
+    def test_kinds_come_about_equally_often_and_images_of_a_kind_equally(self, frequent, rare):
+        labelled = of_kinds(*["grey"] * frequent, *["stained"] * rare)
+        rows, times = np.unique(balanced(labelled, np.arange(frequent + rare)), return_counts=True)
+        assert rows.tolist() == list(range(frequent + rare))
+        assert (times[:frequent] == 1).all()
+        assert len(set(times[frequent:])) == 1
+        assert abs(times[frequent:].sum() - frequent) <= rare / 2
+
+    def test_only_the_images_of_the_part_count(self):
+        labelled = of_kinds(*["grey"] * 5, "stained", "stained")
+        assert balanced(labelled, np.array([5, 0, 1])).tolist() == [5, 5, 0, 1]
+        assert balanced(labelled, np.array([6, 5])).tolist() == [6, 5]
+
+    def test_a_set_without_kinds_stays(self):
+        assert balanced(of_kinds(), np.array([3, 1])).tolist() == [3, 1]
 
 
 class TestWindows:

@@ -23,6 +23,7 @@ from isotypic.inference.segmenter import Execution, Segmenter
 from isotypic.metrics.partition import differing_pixels, differing_when_moved
 from isotypic.models.catalogue import build_dense
 from isotypic.models.heads import HeadChoice
+from isotypic.ops.layout import channels_last
 from isotypic.tasks.grouping import GroupingConfig
 
 P4M = named("p4m")
@@ -89,7 +90,7 @@ def test_seeds_are_probabilities_before_tiles_are_blended():
     image, network = scene(75, 75), segmenter("offset")
     normalised = network.normaliser.for_image(image).apply(torch.from_numpy(image).double())
     with torch.inference_mode():
-        raw = network.model(normalised[None])[0].numpy()
+        raw = network.model(channels_last(normalised[None]))[0].numpy()
     output = network.outputs(image)
     np.testing.assert_array_equal(output[:3], raw[:3])
     np.testing.assert_allclose(output[3], 1 / (1 + np.exp(-raw[3])), atol=2e-5)

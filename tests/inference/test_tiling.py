@@ -210,3 +210,11 @@ def test_a_full_disk_is_one_clear_line(tmp_path):
             tiled(nn.Identity(), np.zeros((1, 90, 80)), RULE.over((90, 80)), scratch=tmp_path, in_memory=0)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize("size", [513, 520, 640, 1040, 1388])
+def test_an_image_little_larger_than_tiles_costs_little_more(size):
+    axis = TileRule(side=512, stride=16).along(size)
+    largest = 512 - (512 - size) % 16
+    assert len(axis.origins) * axis.length < 1.4 * size
+    assert axis.length < largest

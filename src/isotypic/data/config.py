@@ -128,6 +128,10 @@ class SegmentationDataConfig(Config):
     crop: Pixels | tuple[Pixels, Pixels] | None = Field(
         None, description="window of a training batch, one side or (height, width); none: whole images of one size"
     )
+    balance: bool = Field(
+        False,
+        description="draw windows of rare kinds of images (stained among fluorescent) as often as of frequent ones",
+    )
     minimum_side: Pixels = Field(16, description="an image with a shorter side is refused")
     normalise: Literal["set", "image"] = Field(
         "set",

@@ -188,6 +188,19 @@ def whole_loader(dataset: WholeDataset, *, workers: int = 0) -> DataLoader[Batch
     return _loader(dataset, None, 0, workers)
 
 
+def balanced(labelled: LabelledImages, indices: np.ndarray) -> np.ndarray:
+    """Return some images of a set with those of rare kinds repeated, so that the kinds are about equally many.
+
+    Every image of a kind with n images comes ``round(largest / n)`` times, where the most frequent kind has
+    ``largest``. A set without kinds stays as it is.
+    """
+    kinds = labelled.origins.kinds
+    if kinds is None:
+        return np.asarray(indices)
+    _, kind, counts = np.unique(kinds[indices], return_inverse=True, return_counts=True)
+    return np.repeat(indices, np.rint(counts.max() / counts).astype(int)[kind])
+
+
 def normaliser_of(labelled: LabelledImages, indices: np.ndarray, config: SegmentationDataConfig) -> Normaliser:
     """Return the normaliser that ``config.normalise`` names; that of the set is fitted to the images at ``indices``.
 

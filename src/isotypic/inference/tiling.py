@@ -132,16 +132,27 @@ class TileRule:
         return 2 * self.margin + self.blend
 
     def along(self, size: int) -> AxisTiles:
-        """Return the tiles of an axis: one where the axis is not longer than a tile, else as few as possible.
+        """Return the tiles of an axis: one where the axis is not longer than a tile, else those of fewest pixels.
 
         >>> TileRule(side=64, stride=8, margin=8, blend=8).along(165).origins
-        (0, 24, 40, 64, 80, 104)
+        (0, 24, 48, 64, 88, 112)
+        >>> TileRule(side=512, stride=16).along(520).length
+        344
         """
         if size <= self.side:
             return AxisTiles(size, size, (0,), self.margin, self.blend)
-        length = self.side - (self.side - size) % self.stride
-        steps = _symmetric_steps((size - length) // self.stride, (length - self.overlap) // self.stride)
+        longest = self.side - (self.side - size) % self.stride
+        lengths = range(longest, self.overlap + self.stride - 1, -self.stride)
+        length = min(lengths, key=lambda length: length * (1 + self._gaps(size, length)))
+        steps = _symmetric_steps((size - length) // self.stride, self._gaps(size, length))
         return AxisTiles(size, length, tuple(self.stride * step for step in steps), self.margin, self.blend)
+
+    def _gaps(self, size: int, length: int) -> int:
+        """Return how often the next tile begins along an axis, at least."""
+        span, most = (size - length) // self.stride, (length - self.overlap) // self.stride
+        gaps = math.ceil(span / most)
+        # An even number of gaps that read the same backwards has an even sum.
+        return gaps + 1 if span % 2 and gaps % 2 == 0 else gaps
 
     def over(self, shape: tuple[int, int]) -> Tiling:
         """Return the tiles of an image ``(y, x)``."""
@@ -235,11 +246,11 @@ def _run(network: Network, image: Pixels, rows: slice, columns: slice) -> np.nda
     return np.array(output[0].to(device="cpu", dtype=dtype).numpy())
 
 
-def _symmetric_steps(span: int, most: int) -> list[int]:
-    """Return integers from 0 to ``span``, as few as possible, at most ``most`` apart and invariant under reversal."""
-    gaps = math.ceil(span / most)
-    if span % 2 and gaps % 2 == 0:
-        gaps += 1  # an even number of gaps that read the same backwards has an even sum
+def _symmetric_steps(span: int, gaps: int) -> list[int]:
+    """Return integers from 0 to ``span``, so many gaps apart, about equally and invariant under reversal.
+
+    An odd span takes an odd number of gaps.
+    """
     # Rounded to the nearest: neither these gaps nor the one in the middle exceed the mean, rounded up.
     first = [(2 * i * span + gaps) // (2 * gaps) for i in range(gaps // 2 + 1)]
     return sorted({*first, *(span - step for step in first)})

@@ -14,7 +14,7 @@ from isotypic.data.intensity import intensity
 from isotypic.data.labelled_images import LabelledImages
 from isotypic.data.normalisation import Normaliser
 from isotypic.data.splits import Splits, split_labelled
-from isotypic.data.windows import WholeDataset, WindowDataset, normaliser_of, whole_loader, window_loader
+from isotypic.data.windows import WholeDataset, WindowDataset, balanced, normaliser_of, whole_loader, window_loader
 from isotypic.models.catalogue import build_dense
 from isotypic.models.heads import DenseNetwork
 from isotypic.tasks.curves import LearningCurves
@@ -91,7 +91,8 @@ def train_segmentation(
         intensity(recipe.intensity),
         config,
     )
-    windows = WindowDataset(labelled, subset, normaliser, recipe.data.window)
+    drawn = balanced(labelled, subset) if recipe.data.balance else subset
+    windows = WindowDataset(labelled, drawn, normaliser, recipe.data.window)
     batches = window_loader(
         windows, config.batch_size, seed=seed, workers=config.workers, steps=config.steps_per_evaluation
     )

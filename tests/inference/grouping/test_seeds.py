@@ -141,6 +141,22 @@ def test_one_of_two_symmetric_seeds_does_not():
     assert max(differing(partial(cluster_seeds, config=PUBLISHED), maps)) > 0
 
 
+def drawn_out(left=0.99):
+    """An object whose ends point 3 pixels beside its middle; from either end a proposal settles without the other."""
+    rows, columns = np.mgrid[:5, :100]
+    side, ends = np.sign(columns - 49.5), abs(columns - 49.5) > 30
+    offset = np.stack([2.0 - rows, 49.5 + 3 * side * ends - columns])
+    return np.where(ends, np.where(side < 0, left, 0.99), 0.95), offset
+
+
+def test_equal_seeds_whose_proposals_shut_each_other_out_settle_as_one():
+    bandwidth = np.full((5, 100), np.log(3.5 / (2 * np.log(2)) ** 0.5))
+    whole, rest = (cluster_seeds(*drawn_out(left), bandwidth) for left in (0.99, 0.98))
+    assert (whole == 1).all()
+    assert (rest[:, 20:] == 1).all()
+    assert not rest[:, :20].any()  # one comes first: the control, and what one by one gives on either side
+
+
 def test_a_pixel_between_twins_belongs_to_neither():
     seed, offset, bandwidth = np.full((7, 9), 0.6), np.zeros((2, 7, 9)), np.full((7, 9), np.log(3.0))
     seed[3, 1] = seed[3, 7] = 1.0

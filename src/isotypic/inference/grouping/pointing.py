@@ -26,7 +26,7 @@ _CELL = 16
 _MARGIN = 1e-5
 """A probability equal to the threshold up to rounding is background, in every direction of the image."""
 
-_CLAIM = 2 * np.log(2)
+CLAIM = 2 * np.log(2)
 """``|e - C|^2 / sigma^2`` where phi is one half."""
 
 
@@ -134,12 +134,12 @@ class Pointing:
         """Return the foreground pixels with phi above one half, and their claims."""
         pixels = self._near(*proposal)
         claims = self.maps.claims(pixels, *proposal)
-        inside = claims < _CLAIM
+        inside = claims < CLAIM
         return pixels[inside], claims[inside]
 
     def _near(self, y: float, x: float, sigma: float) -> Indices:
         """Return the pixels that point into the cells that a disc touches."""
-        radius = sigma * _CLAIM**0.5
+        radius = sigma * CLAIM**0.5
         corners = np.array([[y - radius, y + radius], [x - radius, x + radius]])
         (top, bottom), (left, right) = self._cells_of(corners).tolist()
         columns = self._grid[1]

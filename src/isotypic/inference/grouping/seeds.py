@@ -7,15 +7,16 @@ Pixel i at ``x_i`` points to ``e_i = x_i + o_i``. An object with centre C and ba
 1. **Objects** are found greedily: the best seed that no proposal has covered yet gives ``C = e`` and its own sigma. The
    proposal settles: C and log sigma become the means over the members, as in training, until the members stay the
    same. It is an object if it has enough members that no earlier object has, and these are enough of all; either way
-   its members are no seeds any more.
+   its members are no seeds any more. Equal seeds come at once; of their proposals those that would shut each other out
+   settle as one, from the mean of all their members.
 2. **Pixels** join the object with the largest phi above one half. Those that two objects claim equally join neither.
 
 Published is the rule without settling, pixels going to whoever comes first or last. Then the result hangs on the order
 of seeds, and a turned image changes it wherever seeds are equal up to rounding: saturated maps, symmetric objects. Here
-seeds are compared in 1024 steps, then by the length of their offset; what is still equal is a symmetry of the image,
-and equal seeds of one proposal start it together, from their mean. Step 2 knows no order. **What remains**: seeds or
-pixels that differ by no more than the rounding does, without any symmetry (in float32 a few pixels; settling forgives
-most of it), and two equal objects that share about half of their members, so that either shuts out the other.
+seeds are compared in 1024 steps, then by the length of their offset; what is still equal is a symmetry of the image or
+of an object, and is treated at once. Step 2 knows no order. **What remains**: seeds or pixels that differ by no more
+than the rounding does, without any symmetry (in float32 a few pixels; settling forgives most of it), and more than 1024
+seeds in a row that differ by as little, as in very large or constant images: they come one by one.
 
 Memory: 4 bytes a pixel of the foreground, 4 bytes a candidate seed and a byte a pixel of the image, then 4 bytes of
 labels; never more than 9 bytes a pixel beside the inputs, which may lie on disk (``numpy.memmap``), one strip of rows,
@@ -32,13 +33,17 @@ Sources:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from isotypic.errors import RequestError
 from isotypic.inference.grouping.buckets import Buckets, Indices, bucketed
-from isotypic.inference.grouping.pointing import Floats, Maps, Pointing, Proposal
+from isotypic.inference.grouping.pointing import CLAIM, Floats, Maps, Pointing, Proposal
 from isotypic.tasks.grouping import SeedConfig
 
 _LEVELS = 1024
@@ -49,6 +54,9 @@ _LENGTHS, _STEP = 256, 1 / 4
 
 _AT_ONCE = 4096
 """Candidates that are looked up together, at least."""
+
+_MOST_EQUAL = 1024
+"""Equal seeds that may be treated at once."""
 
 _FREE, _COVERED, _TAKEN = 0, 1, 2
 """No proposal has the pixel; one has that was no object; an object has it."""
@@ -108,8 +116,11 @@ def _candidates(maps: Maps, threshold: float) -> Buckets:
     return bucketed(strips, _LEVELS * _LENGTHS, maps.seed.size)
 
 
-def _in_order(maps: Maps, candidates: Buckets, state: NDArray[np.uint8]) -> Iterator[int]:
-    """Yield the candidates that are free when their turn comes, the best first, sorted exactly within whole keys."""
+def _in_order(maps: Maps, candidates: Buckets, state: NDArray[np.uint8], *, together: bool) -> Iterator[Indices]:
+    """Yield the candidates that are free when their turn comes, the best first, sorted exactly within whole keys.
+
+    With ``together`` equal candidates that point near each other come at once, else all come one by one.
+    """
     ends = candidates.starts[1:]
     first = 0
     while first < len(ends):
@@ -117,45 +128,96 @@ def _in_order(maps: Maps, candidates: Buckets, state: NDArray[np.uint8]) -> Iter
         pixels = candidates.between(first, last)
         pixels = pixels[state[pixels] == _FREE]
         level, length = _rank(maps, pixels)
-        for pixel in pixels[np.lexsort((length, level))].tolist():
-            if state[pixel] == _FREE:
-                yield pixel
+        order = np.lexsort((length, level))
+        better = (np.diff(level[order]) > 0) | (np.diff(length[order]) > _TIE) | (not together)
+        for run in _runs(pixels[order], better):
+            for equals in [run] if len(run) < 2 else _neighbours(maps, run):
+                free = equals[state[equals] == _FREE]
+                if len(free):
+                    yield free
         first = last + 1
+
+
+def _runs(pixels: Indices, better: NDArray[np.bool_]) -> Iterator[Indices]:
+    """Yield runs of pixels that are not better than the next, one by one where too many are equal."""
+    for start, stop in pairwise([0, *(np.flatnonzero(better) + 1).tolist(), len(pixels)]):
+        whole = stop - start <= _MOST_EQUAL
+        yield from [pixels[start:stop]] if whole else pixels[start:stop, None]
+
+
+def _neighbours(maps: Maps, equals: Indices) -> Iterator[Indices]:
+    """Yield pixels in groups whose proposals may come to share members: they point within twice their reach."""
+    pairs = _touching(maps.points(equals).T, 2 * CLAIM**0.5 * np.exp(maps.logs(equals)))
+    yield from (equals[part] for part in _linked(len(equals), pairs))
+
+
+def _touching(centres: Floats, radii: Floats) -> Indices:
+    """Return the pairs of discs that touch, ``[n, 2]``."""
+    pairs = cKDTree(centres).query_pairs(2 * radii.max(), output_type="ndarray")
+    apart = np.hypot(*(centres[pairs[:, 0]] - centres[pairs[:, 1]]).T)
+    return pairs[apart <= radii[pairs].sum(1)]
+
+
+def _linked(count: int, pairs: Indices) -> Iterator[Indices]:
+    """Yield the numbers below ``count`` in groups, those of a group being linked by pairs ``[n, 2]``."""
+    graph = coo_array((np.ones(len(pairs)), tuple(pairs.T)), shape=(count, count))
+    groups, part = connected_components(graph, directed=False)
+    yield from (np.flatnonzero(part == number) for number in range(groups))
 
 
 def _objects(pointing: Pointing, candidates: Buckets, config: SeedConfig) -> list[Proposal]:
     state = np.zeros(pointing.maps.seed.size, dtype=np.uint8)
     found = []
-    for pixel in _in_order(pointing.maps, candidates, state):
-        proposal, members = _settled(pointing, pixel, config.settling)
-        fresh = np.count_nonzero(state[members] != _TAKEN)
-        accepted = fresh >= config.minimum_size and fresh > config.fresh * len(members)
-        state[members] = _TAKEN if accepted else np.maximum(state[members], _COVERED)
-        state[pixel] = max(state[pixel], _COVERED)
-        if accepted:
-            found.append(proposal)
+    for equals in _in_order(pointing.maps, candidates, state, together=config.settling > 0):
+        for proposal, members in _proposals(pointing, equals, config):
+            fresh = np.count_nonzero(state[members] != _TAKEN)
+            accepted = fresh >= config.minimum_size and fresh > config.fresh * len(members)
+            state[members] = _TAKEN if accepted else np.maximum(state[members], _COVERED)
+            if accepted:
+                found.append(proposal)
+        state[equals] = np.maximum(state[equals], _COVERED)
     return found
 
 
-def _settled(pointing: Pointing, pixel: int, steps: int) -> tuple[Proposal, Indices]:
-    """Return the proposal of a seed and its members, after at most so many steps."""
-    proposal = pointing.maps.mean(np.array([pixel]))
+def _proposals(pointing: Pointing, equals: Indices, config: SeedConfig) -> Iterator[tuple[Proposal, Indices]]:
+    """Yield the settled proposals of equal seeds with their members, rivals settled as one."""
+    settled = (_settled(pointing, pixel, config.settling) for pixel in equals[:, None])
+    if len(equals) == 1:
+        yield from settled
+        return
+    different = list(dict.fromkeys(proposal for proposal, _ in settled))
+    for rivals in _rivals(pointing, different, config.fresh):
+        members = np.unique(np.concatenate([pointing.members(proposal)[0] for proposal in rivals]))
+        yield (rivals[0], members) if len(rivals) == 1 else _settled(pointing, members, config.settling)
+
+
+def _rivals(pointing: Pointing, proposals: list[Proposal], fresh: float) -> Iterator[list[Proposal]]:
+    """Yield proposals in groups, those of a group being linked by pairs of which one would shut out the other."""
+    y, x, sigma = np.array(proposals).T
+    near = _touching(np.stack([y, x], 1), CLAIM**0.5 * sigma)
+    shut = [_shut_out(pointing, proposals[i], proposals[j], fresh) for i, j in near]
+    yield from ([proposals[i] for i in part] for part in _linked(len(proposals), near[np.array(shut, bool)]))
+
+
+def _shut_out(pointing: Pointing, one: Proposal, other: Proposal, fresh: float) -> bool:
+    """Whether too few members of one proposal are free where another has taken its own."""
+    (members, _), (rest, _) = pointing.members(one), pointing.members(other)
+    return len(np.intersect1d(members, rest)) >= (1 - fresh) * min(len(members), len(rest))
+
+
+def _settled(pointing: Pointing, start: Indices, steps: int) -> tuple[Proposal, Indices]:
+    """Return the proposal of some pixels and its members, after at most so many steps."""
+    proposal = pointing.maps.mean(start)
     members, _ = pointing.members(proposal)
-    before, following = None, _equals(pointing.maps, pixel, members)
     for _ in range(steps):
-        proposal = pointing.maps.mean(following)
-        members, _ = pointing.members(proposal)
-        if not len(members) or (before is not None and np.array_equal(before, members)):
+        if not len(members):
             break
-        before = following = members
+        before = members
+        proposal = pointing.maps.mean(members)
+        members, _ = pointing.members(proposal)
+        if np.array_equal(before, members):
+            break
     return proposal, members
-
-
-def _equals(maps: Maps, pixel: int, members: Indices) -> Indices:
-    """Return the members that are as good a seed as one of them, itself included."""
-    (own_level,), (own_length,) = _rank(maps, np.array([pixel]))
-    level, length = _rank(maps, members)
-    return members[(level == own_level) & (abs(length - own_length) <= _TIE)]
 
 
 def _claim(pointing: Pointing, proposals: list[Proposal], labels: NDArray[np.int32]) -> None:
