@@ -151,7 +151,9 @@ def test_neighbours_differ_in_colour():
     assert set(chosen) == set(range(1, 37))
     assert all(chosen[k] != chosen[k + 1] for k in range(1, 36) if k % 6)
     assert all(chosen[k] != chosen[k + 6] for k in range(1, 31))
-    assert set(chosen.values()) < set(COLOURS)
+    assert set(chosen.values()) == set(COLOURS)
+    few = spread_colours(np.where(labels <= len(COLOURS), labels, 0))
+    assert len(set(few.values())) == len(few) == len(COLOURS)
     assert spread_colours(np.zeros((3, 3), int)) == {}
 
 

@@ -12,6 +12,7 @@ from isotypic.inference.grouping.clustering import (
     ClusterMethod,
     cluster_embeddings,
     farthest_points,
+    merged_means,
     number_by_size,
     sorted_points,
 )
@@ -121,6 +122,28 @@ def test_almost_no_foreground(config, pixels):
     foreground.ravel()[:pixels] = True
     labels = cluster_embeddings(np.zeros((4, 8, 9)), foreground, config)
     assert np.array_equal(labels, foreground.astype(np.int32))
+
+
+def test_k_means_is_not_led_astray_by_pixels_between_instances():
+    embedding, foreground, labels = embedded((60, 66))
+    stray = np.argwhere(labels == 0)[:: labels.size // 60][:12]
+    foreground[tuple(stray.T)] = True
+    embedding[(slice(None), *stray.T)] = 9 * np.eye(16)[:, :12]
+    points = sorted_points(embedding[:, foreground].T)
+    started = KMeans(5, init=farthest_points(points, count=5), n_init=1).fit(points)  # the control
+    ours = cluster_embeddings(embedding, foreground, METHODS[0])
+    assert differing_pixels(np.where(labels, ours, 0), labels) == 0
+    found = np.zeros_like(labels)
+    found[foreground] = 1 + started.predict(embedding[:, foreground].T)
+    assert differing_pixels(np.where(labels, found, 0), labels) > 100
+
+
+@pytest.mark.parametrize("clusters", [1, 5, 64, 100, 600])
+def test_k_means_starts_at_as_many_means_as_are_asked_for(clusters):
+    points = sorted_points(np.random.default_rng(0).normal(size=(900, 3)))
+    means = merged_means(points, clusters)
+    assert means.shape == (clusters, 3)
+    assert len(np.unique(means, axis=0)) == clusters
 
 
 def test_fewer_distinct_pixels_than_clusters_are_all_found():

@@ -8,8 +8,8 @@ ties of distances by index. So
    1e-16 in a nearly constant coordinate would decide the order. What the method then gets is the same to the bit,
    unless one value lies within noise of a rounding boundary: of 10,000 pixels with 16 values and noise of 1e-14 of the
    largest, that is to be expected in one image of ten thousand; in float32 in every image;
-2. the method finds the *means* of clusters, from nothing but values: k-means starts at the farthest points, mean shift
-   too, and HDBSCAN draws nothing;
+2. the method finds the *means* of clusters, from nothing but values: mean shift starts at the farthest points, k-means
+   at those merged to the number that is asked for, and HDBSCAN draws nothing;
 3. every pixel joins the nearest mean, whatever the method did with it, noise included. That is continuous in the
    embeddings: where a value did cross a rounding boundary only pixels halfway between two means could move.
 
@@ -18,8 +18,9 @@ invariant embeddings cannot tell symmetric twins apart; an offset head can (:mod
 
 Sources:
     B. De Brabandere, D. Neven, L. Van Gool, arXiv 1708.02551. T. F. Gonzalez, Clustering to minimize the maximum
-    intercluster distance, Theoretical Computer Science 38 (1985). R. J. G. B. Campello, D. Moulavi, J. Sander,
-    Density-Based Clustering Based on Hierarchical Density Estimates, PAKDD 2013.
+    intercluster distance, Theoretical Computer Science 38 (1985). J. H. Ward, Hierarchical Grouping to Optimize an
+    Objective Function, Journal of the American Statistical Association 58 (1963). R. J. G. B. Campello, D. Moulavi,
+    J. Sander, Density-Based Clustering Based on Hierarchical Density Estimates, PAKDD 2013.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import HDBSCAN, KMeans, MeanShift
 from sklearn.metrics import pairwise_distances_argmin
+from sklearn.metrics.pairwise import euclidean_distances
 
 from isotypic.errors import RequestError
 from isotypic.tasks.grouping import ClusteringConfig, ClusterMethod
@@ -38,6 +40,9 @@ Floats = NDArray[np.float64]
 
 _BITS = 16
 """Of the largest absolute value; far above the noise of float64, far below the margins of the loss."""
+
+_SPARE, _MERGED = 8, 512
+"""Farthest points for every cluster of k-means, and how many at most are merged."""
 
 
 def cluster_embeddings(
@@ -116,12 +121,42 @@ def number_by_size(cluster: NDArray[np.integer]) -> NDArray[np.int32]:
     return numbers[inverse]
 
 
+def merged_means(points: Floats, count: int) -> Floats:
+    """Return means to start k-means from, ``[count, E]``: no single pixel far from all others is one of them.
+
+    The farthest points are pixels between instances as often as instances. So more of them are chosen, every point
+    joins the nearest, and the clusters are merged by Ward's rule: always the two whose merging adds least to the sum of
+    squared distances from the means, ``n m / (n + m) |mu - nu|^2`` for n and m points with means mu and nu.
+
+    Args:
+        points: ``[n, E]``, at least one.
+        count: how many; fewer are returned of fewer distinct points.
+
+    >>> merged_means(np.array([[0.0], [0.1], [0.1], [4.0], [4.1], [9.0]]), 2).ravel().round(2).tolist()
+    [5.7, 0.07]
+    """
+    chosen = farthest_points(points, count=max(count, min(_SPARE * count, _MERGED)))
+    nearest = pairwise_distances_argmin(points, chosen)
+    sizes = np.bincount(nearest, minlength=len(chosen)).astype(float)
+    means = np.stack([np.bincount(nearest, column) for column in points.T], 1) / sizes[:, None]
+    while len(means) > count:
+        shared = sizes[:, None] * sizes / (sizes[:, None] + sizes)
+        cost = shared * euclidean_distances(means, squared=True)
+        np.fill_diagonal(cost, np.inf)
+        one, other = sorted(np.unravel_index(cost.argmin(), cost.shape))
+        together = sizes[one] + sizes[other]
+        means[one] = (sizes[one] * means[one] + sizes[other] * means[other]) / together
+        sizes[one] = together
+        means, sizes = np.delete(means, other, 0), np.delete(sizes, other)
+    return means
+
+
 def _squares(points: Floats, centre: Floats) -> Floats:
     return ((points - centre) ** 2).sum(1)
 
 
 def _k_means(points: Floats, config: ClusteringConfig) -> Floats:
-    start = farthest_points(points, count=config.clusters)
+    start = merged_means(points, config.clusters or 1)
     return KMeans(len(start), init=start, n_init=1).fit(points).cluster_centers_
 
 

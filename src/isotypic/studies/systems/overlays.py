@@ -1,7 +1,7 @@
 """Pictures of segmentations in rows and columns, as PNG: instances in colours with outlines, maps, marked pixels.
 
 Instances are drawn along the edges of their pixels, so that outlines stay sharp whatever the size of the image.
-Neighbours differ in colour: labels are coloured in their order, each with the first colour that no neighbour has, where
+Neighbours differ in colour: of those that no neighbour has each label gets the one that is used least so far, where
 two instances are neighbours if some pixel nearest to the one lies beside a pixel nearest to the other.
 
 The colours are of the Okabe-Ito palette, which colour-blind readers can tell apart (M. Okabe and K. Ito, *Color
@@ -10,6 +10,7 @@ Universal Design*, 2008, https://jfly.uni-koeln.de/color/).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -136,20 +137,24 @@ def write_overlays(columns: Sequence[str], rows: Sequence[Row], path: Path) -> P
 
 
 def spread_colours(labels: Labels, palette: Sequence[str] = COLOURS) -> dict[int, str]:
-    """Return a colour for every label, another one than its neighbours have as long as there are enough.
+    """Return a colour for every label: of those that no neighbour has the one that is used least.
+
+    As many labels as there are colours all look different.
 
     Args:
         labels: ``[y, x]``, integers, 0 for background.
         palette: the colours.
 
-    >>> spread_colours(np.array([[1, 0, 2, 0, 4]])) == {1: COLOURS[0], 2: COLOURS[1], 4: COLOURS[0]}
+    >>> spread_colours(np.array([[1, 0, 2, 0, 4]])) == {1: COLOURS[0], 2: COLOURS[1], 4: COLOURS[2]}
     True
     """
     chosen: dict[int, int] = {}
+    uses = Counter[int]()
     for label, others in sorted(_neighbours(labels).items()):
         taken = {chosen[other] for other in others if other in chosen}
         free = [place for place in range(len(palette)) if place not in taken]
-        chosen[label] = free[0] if free else label % len(palette)
+        chosen[label] = min(free or range(len(palette)), key=lambda place: uses[place])
+        uses[chosen[label]] += 1
     return {label: palette[place] for label, place in chosen.items()}
 
 
