@@ -23,6 +23,7 @@ from isotypic.models.heads import (
     output_representation,
     split_heads,
 )
+from isotypic.models.matching import matched_fields
 from isotypic.models.unet import UNet, UNetConfig
 from isotypic.nn import GroupConv2d
 from isotypic.tasks.discriminative import discriminative_loss
@@ -218,6 +219,28 @@ def test_every_choice_of_heads(choice, heads):
     config = UNetConfig(heads=choice, stages=[2, 2], head_width=2)
     assert config.heads is HeadChoice(choice)
     assert UNet(config, 3)(torch.zeros(1, 3, 6, 5)).shape == (1, sum(h.channels for h in heads), 6, 5)
+
+
+def rank(embedding):
+    """Dimensions that the embeddings of an image's pixels span about their mean."""
+    points = embedding.detach().flatten(2).squeeze(0)
+    return int(torch.linalg.matrix_rank(points - points.mean(1, keepdim=True), rtol=1e-9))
+
+
+@pytest.mark.parametrize("group", ["trivial", "p4", "p4m"])
+def test_a_group_takes_nothing_from_what_an_embedding_can_say(group):
+    torch.manual_seed(0)
+    config = UNetConfig(group=group, stages=[16, 16], head_width=8, embedding_dimension=8)
+    net = UNet(config, 1).double()
+    # Biases keep every unit alive somewhere in the image.
+    for branch in net.branches:
+        torch.nn.init.normal_(branch[0].bias)
+    image = signal(1, 1, 24, 24)
+    assert rank(split_heads(net(image), net.heads)["embedding"]) == 8
+    matched = matched_fields(8, net.group, config.match)
+    head = head_layers(Head("embedding", 8), net.branches[0][0].in_type.fields, matched, net.group).double()
+    fields = torch.randn(1, net.branches[0][0].in_type.channels, 24, 24, dtype=torch.float64)
+    assert rank(head(fields)) == min(8, matched)
 
 
 def test_a_head_of_several_vectors():

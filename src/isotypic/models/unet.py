@@ -24,6 +24,7 @@ from isotypic.models.heads import (
     DenseNetwork,
     Head,
     HeadChoice,
+    HeadKind,
     boundary_heads,
     embedding_heads,
     head_layers,
@@ -53,7 +54,12 @@ class UNetConfig(Config):
     )
     heads: HeadChoice = Field(HeadChoice.EMBEDDING, description="what the network says of every pixel")
     embedding_dimension: int = Field(16, ge=1, description="channels of the embedding")
-    head_width: int = Field(32, ge=1, description="channels between the two 1x1 convolutions of a head")
+    head_width: int = Field(
+        32,
+        ge=1,
+        description="channels between the two 1x1 convolutions of a head; in a scalar head as many for every group, "
+        "counted behind the pooling",
+    )
     pool: Literal["max", "mean"] = Field("max", description="pooling over the group in a scalar head")
 
     @field_validator("kernel_size")
@@ -111,8 +117,9 @@ class UNet(DenseNetwork):
         for i in reversed(range(len(widths) - 1)):
             self.decoder.append(_Up(blocks, coarse, widths[i], widths[max(i - 1, 0)]))
             coarse = widths[max(i - 1, 0)]
-        width = blocks.fields(config.head_width)
-        self.branches = nn.ModuleList(head_layers(h, coarse, width, self.group, config.pool) for h in self.heads)
+        self.branches = nn.ModuleList(
+            head_layers(h, coarse, blocks.hidden(h), self.group, config.pool) for h in self.heads
+        )
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the channels of all heads at the size of the image.
@@ -144,6 +151,11 @@ class _Blocks:
 
     def fields(self, channels: int) -> int:
         return matched_fields(channels, self.group, self.config.match)
+
+    def hidden(self, head: Head) -> int:
+        """Return the fields within a head: a scalar head pools them, and matched ones would leave it less to say."""
+        width = self.config.head_width
+        return width if head.kind is HeadKind.SCALAR else self.fields(width)
 
     def double(self, before: int, width: int, *, lift: bool = False) -> nn.Sequential:
         return nn.Sequential(*self._single(before, width, lift), *self._single(width, width, False))
