@@ -172,6 +172,15 @@ def test_folders_of_others_are_refused(finished, tmp_path, small_study):
     assert not (tmp_path / "study.json").exists()
 
 
+def test_other_words_are_the_same_study(tmp_path, small_study):
+    folder = tmp_path / "study"
+    for words in (["title=First", "description=as drafted"], ["title=Second", "description=as corrected"]):
+        claim(folder, make_plan(small_study(*words), tmp_path / "cache").info)
+    stored = read_study(folder)
+    assert (stored.title, stored.description) == ("Second", "as corrected")
+    claim(folder, plan_from(stored).info)
+
+
 def arms(*labels):
     """An assignment of the digits study's arms."""
     known = {

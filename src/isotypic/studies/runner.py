@@ -24,9 +24,12 @@ from isotypic.studies.workers import Event, run_cells
 
 TABLE_FILE = "table.csv"
 
+_WORDS = ("title", "description")
+"""What is said of a study and changes nothing in it."""
+
 
 def claim(folder: Path, info: StudyInfo) -> None:
-    """Make a folder the study's own, or check that it already is.
+    """Make a folder the study's own, or check that it already is and take over the words that describe it.
 
     Raises:
         RequestError: the folder holds another study, or other files.
@@ -46,6 +49,7 @@ def claim(folder: Path, info: StudyInfo) -> None:
         raise RequestError(
             f"{folder} holds another study ({different}); give another --out, or the same settings to resume it"
         )
+    write_study(folder, before.model_copy(update={name: getattr(info, name) for name in _WORDS}))
 
 
 def unfinished(folder: Path, cells: list[Cell]) -> list[Cell]:
@@ -82,10 +86,10 @@ def _is_done(folder: Path, cell: Cell) -> bool:
 
 
 def _identity(info: StudyInfo) -> dict[str, object]:
-    """Return what makes two studies the same: everything but the machine that they run on; arms by their names."""
+    """Return what makes two studies the same: all but words and the machine that they run on; arms by their names."""
     flat: dict[str, object] = {}
     _flatten("", info.model_dump(mode="json", exclude={"environment", "sample_images"}), flat)
-    return {**flat, "arms": [arm.label for arm in info.arms]}
+    return {**{key: value for key, value in flat.items() if key not in _WORDS}, "arms": [a.label for a in info.arms]}
 
 
 def _flatten(prefix: str, value: object, into: dict[str, object]) -> None:
