@@ -15,6 +15,7 @@ from isotypic.tasks.segmentation_session import LabelledMaterial, labelled_mater
 
 SIDE = 48
 STEPS = {"offset": 100, "embedding": 120, "boundary": 60}
+HEAD_WIDTHS = {"offset": 4, "embedding": 8, "boundary": 8}
 
 
 def recipe(heads="offset", group="p4m"):
@@ -26,7 +27,7 @@ def recipe(heads="offset", group="p4m"):
             "name": f"{heads} heads of {group}",
             "task": "segmentation",
             "data": {"sticks": {**sticks, "validation_images": 1, "test_images": 9}, "normalise": "image"},
-            "model": {**model, "head_width": 8, "embedding_dimension": 4},
+            "model": {**model, "head_width": HEAD_WIDTHS[heads], "embedding_dimension": 4},
             "training": {"steps": STEPS[heads], "batch_size": 2, "evaluations": 1, "learning_rate": 1e-2},
             "grouping": {"offset": {"seed": 0.75}, "embedding": {"method": "mean-shift"}},
         }
