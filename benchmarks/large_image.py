@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-import yaml
 
-from isotypic.inference.run import run_on_disk
+from isotypic.inference.grouping.pixels import group_pixels
+from isotypic.inference.run import load_segmentation_run
 from isotypic.inference.segmenter import Execution, Segmenter
 from isotypic.metrics.instances import InstanceMetric
 from isotypic.metrics.overlap import Labels
@@ -36,11 +36,10 @@ NEAR = 16
 """Sides of a cell of the mosaic and of the piece, and how near a pixel is to a seam, in pixels."""
 
 
-def test_images(run: str, data: Path, cache: Path) -> tuple[LabelledMaterial, list[int]]:
+def photographs(run: str, data: Path, cache: Path) -> tuple[LabelledMaterial, list[int]]:
     """Return the material of a run and its test images of the most frequent kind that fill a cell."""
-    with run_on_disk(run) as folder:
-        raw = yaml.safe_load((folder / "run.yaml").read_text())["recipe"]
-    material = labelled_material(recipe_of(with_request(raw, data, [])), cache)
+    recipe = load_segmentation_run(run).recipe.model_dump(mode="json")
+    material = labelled_material(recipe_of(with_request(recipe, data, [])), cache)
     origins, test = material.labelled.origins, material.splits.test
     if origins.kinds is not None:
         names, counts = np.unique(origins.kinds[test], return_counts=True)
@@ -108,13 +107,14 @@ def report(name: str, value: object) -> None:
 def report_seams(image: np.ndarray, run: str) -> None:
     """Compare tiles with one tile on a piece."""
     piece = image[None, :PIECE, :PIECE]
+    side = piece.shape[1]
     tiled, whole = Segmenter.load(run), Segmenter.load(run, Execution(tile=PIECE))
     outputs = [np.array(each.outputs(piece)) for each in (tiled, whole)]
-    labels = [each.labels(piece) for each in (tiled, whole)]
-    difference, near = abs(outputs[0] - outputs[1]).max(0), seams(tiled, PIECE)
-    report(f"piece of {PIECE} x {PIECE}, tiles", tiled.rule.over((PIECE, PIECE)).count)
+    labels = [group_pixels(output, tiled.recipe.model.heads, tiled.recipe.grouping) for output in outputs]
+    difference, near = abs(outputs[0] - outputs[1]).max(0), seams(tiled, side)
+    report(f"piece of {side} x {side}, tiles", tiled.rule.over((side, side)).count)
     report("largest difference near seams, elsewhere", f"{difference[near].max():.2g}, {difference[~near].max():.2g}")
-    report("pixels that differ from one tile's", f"{differing_pixels(*labels)} of {PIECE * PIECE}")
+    report("pixels that differ from one tile's", f"{differing_pixels(*labels)} of {side * side}")
     report("nuclei in tiles, as one tile", f"{labels[0].max()}, {labels[1].max()}")
 
 
@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("large"))
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
-    image, truth = mosaic(*test_images(asked.run, asked.data, asked.out / "cache"), asked.side)
+    image, truth = mosaic(*photographs(asked.run, asked.data, asked.out / "cache"), asked.side)
     found, uses = [], []
     for name, turns in (("upright", 0), ("turned", 1)):
         path = asked.out / f"{name}.tif"
