@@ -2,10 +2,11 @@
 
     python benchmarks/segmentation_symmetry.py RUN [RUN ...] [--data PATH] [--images 8] [--group p4m]
 
-A RUN is a folder of `isotypic train` or a cell of a study. Its test images are cut to even, odd and rectangular
-sizes, segmented under every element of the group, whole and in tiles, in float64 and float32, and compared as
-partitions with what was found upright. Two controls change one step each: tiles in equal steps with the last one
-moved inwards; and, for embeddings, k-means++ on pixels in the order in which they lie. Prints Markdown.
+A RUN is a folder of `isotypic train`, a cell of a study, or the name of a run of the package. Its test images are cut
+to even, odd and rectangular sizes, segmented under every element of the group, whole and in tiles, in float64 and
+float32, and compared as partitions with what was found upright. Two controls change one step each: tiles in equal steps
+with the last one moved inwards; and, for embeddings, k-means++ on pixels in the order in which they lie. Prints
+Markdown.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 from sklearn.cluster import KMeans
 
 from isotypic.groups import FiniteGroup, named
 from isotypic.inference.grouping.foreground import semantic_foreground
+from isotypic.inference.run import load_segmentation_run
 from isotypic.inference.segmentation_evaluation import Sample
 from isotypic.inference.segmenter import Execution, Segmenter
 from isotypic.inference.tiling import AxisTiles, TileRule
@@ -137,13 +138,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--group", default="p4m")
+    parser.add_argument("--cache", type=Path, default=Path("cache"))
     asked = parser.parse_args()
     print("| run | case | arithmetic | images | Dice | instances found | most differing pixels | differing |")
     print("|---|---|---|---:|---:|---:|---:|---:|")
     for run in asked.runs:
-        raw = yaml.safe_load((run / "run.yaml").read_text())["recipe"]
-        recipe = recipe_of(with_request(raw, asked.data, []))
-        material = labelled_material(recipe, run / "cache")
+        asks = load_segmentation_run(run).recipe.model_dump(mode="json")
+        recipe = recipe_of(with_request(asks, asked.data, []))
+        material = labelled_material(recipe, asked.cache)
         for case in CASES:
             if case.unsorted and recipe.model.heads is not HeadChoice.EMBEDDING:
                 continue

@@ -8,6 +8,9 @@ Two kinds of image are told apart by the pixels alone. *Fluorescence* is grey on
 most 2 of 255 on average over the image, and the median grey level is below a quarter of the full scale. All
 else is *brightfield* (stained tissue, or grey on white). Splits are balanced over both.
 
+About half of the published photographs are pieces of larger ones, a nucleus on the cut in two of them. Which belong
+together is found by their edges (:mod:`isotypic.data.adjoining`), and a split keeps them together.
+
 Source: J. Caicedo et al., "Nucleus segmentation across imaging experiments: the 2018 Data Science Bowl", Nature
 Methods, 2019, https://bbbc.broadinstitute.org/BBBC038 (CC0).
 """
@@ -22,9 +25,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from isotypic.data.adjoining import whole_photographs
 from isotypic.data.config import SegmentationDataConfig
 from isotypic.data.datasets.four_nuclei import four_nuclei
-from isotypic.data.decoded_pairs import Pair, decoded_pairs
+from isotypic.data.decoded_pairs import DecodedPairs, Pair, decoded_pairs
 from isotypic.data.labelled_images import LabelledImages, Origins
 from isotypic.data.preparation import Colour, coloured
 from isotypic.data.readers import image
@@ -66,10 +70,16 @@ def load(config: SegmentationDataConfig, cache: Path) -> LabelledImages:
         "bbbc038",
         found.images,
         found.labels,
-        Origins(found.names, subjects=found.names, kinds=found.kinds),
+        Origins(found.names, subjects=_subjects(found), kinds=found.kinds),
         pixel_size=config.pixel_sides,
     )
     return labelled if config.four_nuclei is None else four_nuclei(labelled, config, config.four_nuclei)
+
+
+def _subjects(found: DecodedPairs) -> np.ndarray:
+    """Return for every photograph the first one that the same larger photograph was cut into."""
+    _, first, whole = np.unique(whole_photographs(found.images), return_index=True, return_inverse=True)
+    return found.names[first[whole]]
 
 
 def recognises(names: Sequence[str]) -> bool:

@@ -3,7 +3,7 @@
 The paper crops "to ensure they contained the predetermined number of cells" and pads with the mean intensity of
 the original image to 256×256 pixels; which crop it takes is not said. Ours:
 
-1. photographs are split first, so that no photograph is in two parts;
+1. photographs are split first, so that none is in two parts, nor two pieces of a larger one;
 2. from a nucleus drawn at random a box grows: it takes in the nearest nucleus outside it, then every nucleus that
    it now cuts, until it holds four and cuts none; a box that reaches more than four or outgrows the padded size
    is dropped;
@@ -143,7 +143,7 @@ def _set_of(
     kinds = labelled.origins.kinds
     origins = Origins(
         names=np.array(names),
-        subjects=labelled.origins.names[rows],
+        subjects=(labelled.origins.names if labelled.origins.subjects is None else labelled.origins.subjects)[rows],
         split=np.array(parts),
         kinds=None if kinds is None else kinds[rows],
     )
