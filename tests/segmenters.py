@@ -36,7 +36,7 @@ def recipe(heads="offset", group="p4m"):
 
 @cache
 def material(heads="offset"):
-    found = labelled_material(recipe(heads), Path())
+    found = labelled_material(recipe(), Path())
     if heads != "boundary":
         return found
     sticks = found.labelled

@@ -93,7 +93,7 @@ def test_the_picture_of_a_run_is_of_the_image_as_predict_prepares_it(check, tmp_
         ("dense", (), "expected --size such as 96x96, or an --image"),
         ("dense", ("--size", "16x16", "--out", "a.png"), "expected an --image to draw with --out"),
         ("dense", ("--image", "grey.png", "--out", "a.txt"), "expected --out to end in .png, .svg, .pdf"),
-        ("dense", ("--image", "volume.tif"), "expected one image, received 3 pages"),
+        ("dense", ("--image", "volume.tif"), "expected one image, received a stack of 3 planes"),
         ("dense", ("--image", "none.png"), "no such image file"),
         ("volumes", ("--image", "grey.png"), "expected a network of the plane with --image"),
         ("dense", ("--image", "grey.png", "--channels", "2"), "expected an image of 2 channels"),

@@ -82,6 +82,25 @@ def test_train_and_evaluate_print_the_same_figures(isotypic, tmp_path):
     assert _figures(elsewhere.stdout) != _figures(evaluated.stdout)
 
 
+def test_a_segmenter_is_evaluated_on_its_own_images_and_on_others(isotypic, tmp_path):
+    sticks = {"size": 48, "count": 2, "width": 48, "length": "[70, 70]", "train_images": 6, "test_images": 3}
+    small = "{" + ", ".join(f"{key}: {value}" for key, value in sticks.items()) + "}"
+    tiny = ("model.stages=[4, 4]", "model.head_width=4", "grouping={embedding: {method: k-means, clusters: 2}}")
+    fast = settings(f"data.sticks={small}", *tiny, "training.steps=3", "training.evaluations=1")
+    trained = isotypic("train", "sticks", "--out", tmp_path / "run", *fast)
+    assert trained.returncode == 0, trained.stderr
+    evaluated = isotypic("evaluate", tmp_path / "run")
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert _figures(trained.stdout) == _figures(evaluated.stdout) != []
+    assert "pixels that change when moved: " in evaluated.stdout
+    fresh = isotypic("evaluate", tmp_path / "run", *settings("data.sticks.seed=9", "data.sticks.test_images=5"))
+    assert "5 images" in fresh.stdout
+    assert _figures(fresh.stdout) != _figures(evaluated.stdout)
+    wrong = isotypic("evaluate", tmp_path / "run", "--part", "tests")
+    assert wrong.returncode == 2
+    assert "expected --part train, validation, test, all, received 'tests'" in wrong.stderr
+
+
 def _figures(printed):
     """The rows of a printed table that hold a percentage."""
     return [line for line in printed.splitlines() if re.match(r"\W*(upright|all|\d+°).*%", line)]

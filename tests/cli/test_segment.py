@@ -1,14 +1,18 @@
 """``isotypic segment`` as a user runs it: what lies on disk, what goes on after an interruption, and exit codes."""
 
 import csv
+import io
 import json
+import os
 import re
 import resource
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+import torch
 import yaml
 from PIL import Image
 from segmenters import saved, scene, segmenter
@@ -165,6 +169,26 @@ def test_results_of_two_requests_are_not_mixed(isotypic, run, photos, tmp_path):
     assert "request.yaml or images.csv cannot be read" in answer.stderr
 
 
+def test_another_folder_of_images_needs_another_out(isotypic, run, tmp_path, calls):
+    for plate, image in (("plate1", scene(59, 53)), ("plate2", scene(48, 48))):
+        (tmp_path / plate).mkdir()
+        Image.fromarray(image[0]).save(tmp_path / plate / "A01.png")
+    words = ("--run", run, "--out", tmp_path / "out", "--save", "labels")
+    assert isotypic("segment", tmp_path / "plate1", *words).returncode == 0
+    before = (tmp_path / "out" / "A01_labels.ome.tif").read_bytes()
+    for images in (tmp_path / "plate2", tmp_path / "plate2" / "A01.png"):
+        answer = isotypic("segment", images, *words)
+        assert answer.returncode == 2
+        there, here = (re.escape(str(tmp_path / plate)) for plate in ("plate1", "plate2"))
+        text = rf"holds results of another request \(images {there} there, {here} here\); give another --out"
+        assert re.search(text, answer.stderr)
+    assert (tmp_path / "out" / "A01_labels.ome.tif").read_bytes() == before
+    Image.fromarray(scene(48, 48)[0]).save(tmp_path / "plate1" / "A02.png")
+    for images in (tmp_path / "plate1", tmp_path / "plate1" / "A01.png", tmp_path / "plate2" / ".." / "plate1"):
+        assert isotypic("segment", images, *words).returncode == 0
+    assert calls == ["A01.png", "A02.png"]
+
+
 def test_a_file_that_fails_does_not_stop_the_others(isotypic, run, photos, tmp_path):
     (photos / "broken.png").write_bytes(b"not a picture")
     (photos / "empty.tif").write_bytes(b"")
@@ -181,6 +205,63 @@ def test_a_file_that_fails_does_not_stop_the_others(isotypic, run, photos, tmp_p
     assert set(rows(tmp_path / "out")) == {"b.png", "blank.png", "deep/a.ome.tif"}
     assert "3 of 6 images" in answer.stdout
     assert "broken.png: FAILED, " in answer.stdout
+
+
+def test_a_damaged_chunk_does_not_stop_the_others(isotypic, run, photos, tmp_path):
+    save_zarr(photos / "between.ome.zarr", scene(59, 53)[0])
+    (photos / "between.ome.zarr" / "0" / "c" / "1" / "1").write_bytes(b"junk")
+    for _ in range(2):
+        answer = isotypic("segment", photos, "--run", run, "--out", tmp_path / "out", "--save", "labels")
+        assert answer.returncode == 1
+        assert re.fullmatch(r"failed: .*between.ome.zarr: cannot be read as an image \(.*\)\n", answer.stderr)
+        assert set(rows(tmp_path / "out")) == {"b.png", "blank.png", "deep/a.ome.tif"}
+    assert "(3 finished before)" in answer.stdout
+
+
+def out_of_gpu_memory():
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [lambda: np.empty(1 << 60, np.uint8), lambda: torch.empty(1 << 58), out_of_gpu_memory],
+    ids=["np", "cpu", "gpu"],
+)
+def test_memory_that_runs_out_is_the_failure_of_an_image(isotypic, run, photos, tmp_path, monkeypatch, taken):
+    call = Segmenter.__call__
+
+    def greedy(self, image, **words):
+        return taken() if image.source == "blank.png" else call(self, image, **words)
+
+    monkeypatch.setattr(Segmenter, "__call__", greedy)
+    asked = ("--run", run, "--out", tmp_path / "out", "--save", "labels")
+    line = "blank.png: memory ran out in tiles of 512 pixels; give a smaller --tile, and another --out\n"
+    for images, code, said in ((photos, 1, "failed"), (photos / "blank.png", 2, "error")):
+        answer = isotypic("segment", images, *asked)
+        assert answer.returncode == code
+        assert re.fullmatch(f"{said}: .*{line}", answer.stderr)
+    assert set(rows(tmp_path / "out")) == {"b.png", "deep/a.ome.tif"}
+
+
+def test_other_errors_of_torch_are_not_taken_for_missing_memory(isotypic, run, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(Segmenter, "__call__", lambda *_, **__: torch.ones(2) @ torch.ones(3))
+    with pytest.raises(RuntimeError, match="inconsistent tensor size"):
+        isotypic("segment", photos, "--run", run, "--out", tmp_path / "out")
+
+
+def test_a_name_that_is_no_utf_8(isotypic, run, photos, tmp_path, monkeypatch):
+    (photos / "b.png").rename(photos / os.fsdecode(b"10\xb5m.png"))
+    (photos / os.fsdecode(b"\xb5.png")).write_bytes(b"not a picture")
+    for finished in ("", "(3 finished before)"):
+        printed = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)  # as strict as a terminal
+        monkeypatch.setattr(sys, "stdout", printed)
+        words = ("--run", run, "--out", tmp_path / "out", "--save", "labels,overlay,csv,rois,geojson")
+        answer = isotypic("segment", photos, *words)
+        shown = printed.buffer.getvalue().decode()
+        assert answer.returncode == 1
+        assert r"10\udcb5m.png" in shown
+        assert finished in shown
+    assert (tmp_path / "out" / os.fsdecode(b"10\xb5m.geojson")).is_file()
 
 
 def test_images_of_every_kind(isotypic, run, tmp_path):
@@ -316,16 +397,19 @@ def test_results_never_become_images(isotypic, run, photos, calls):
     assert "expected --out beside the images or in a folder of its own" in answer.stderr
 
 
-def test_ome_zarr(isotypic, run, tmp_path):
-    zarr = pytest.importorskip("zarr")
-    group = zarr.open_group(tmp_path / "photos" / "a.ome.zarr", mode="w")
-    image = scene(59, 53)[0]
+def save_zarr(path, image):
+    group = pytest.importorskip("zarr").open_group(path, mode="w")
     group.create_array("0", shape=image.shape, dtype=image.dtype, chunks=(32, 32))[:] = image
     axes = [{"name": name, "type": "space", "unit": "micrometer"} for name in "yx"]
     scale = [{"type": "scale", "scale": [0.5, 0.5]}]
     group.attrs["ome"] = {
         "multiscales": [{"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": scale}]}]
     }
+
+
+def test_ome_zarr(isotypic, run, tmp_path):
+    image = scene(59, 53)[0]
+    save_zarr(tmp_path / "photos" / "a.ome.zarr", image)
     for path in (tmp_path / "photos", tmp_path / "photos" / "a.ome.zarr"):
         out = tmp_path / f"out {path.name}"
         answer = isotypic("segment", path, "--run", run, "--out", out, "--precision", "float64")

@@ -1,4 +1,6 @@
+import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +53,39 @@ def test_a_truncated_file_is_decoded_anew(tmp_path):
 
 def test_no_kinds_are_none(tmp_path):
     assert decoded_pairs([1], lambda number: pair(number, None), ("set",), tmp_path).kinds is None
+
+
+def deep(number):
+    return replace(pair(number), image=pair(number).image / np.float32(100))
+
+
+def test_one_deep_image_makes_a_set_of_floats(tmp_path):
+    made = [pair(1), pair(255), deep(7), pair(3)]
+    found = decoded_pairs(made, lambda each: each, ("set",), tmp_path)
+    assert isinstance(found.images.values, np.memmap)
+    assert found.images.dtype == np.float32
+    wanted = [1 / 255, 1, 0.07, 3 / 255]
+    for image, each, value in zip(found.images, made, wanted, strict=True):
+        np.testing.assert_array_equal(image, np.full(each.image.shape, value, np.float32))
+    for labels, each in zip(found.labels, made, strict=True):
+        np.testing.assert_array_equal(labels, each.labels)
+    assert files(tmp_path) == ["images", "index", "labels"]
+
+
+@pytest.mark.parametrize(("make", "size"), [(pair, 1), (deep, 4)])
+def test_a_pixel_takes_no_more_bytes_than_it_needs(tmp_path, make, size):
+    found = decoded_pairs([1, 2], make, ("set",), tmp_path)
+    assert found.images.dtype.itemsize == size
+    assert next(tmp_path.glob("images-*")).stat().st_size == size * len(found.images.values)
+
+
+def test_an_index_without_a_type_is_of_8_bits(tmp_path):
+    wanted = decoded_pairs([1, 2], pair, ("set",), tmp_path).images[1]
+    index = next(tmp_path.glob("index-*"))
+    record = json.loads(index.read_text())
+    assert record.pop("type") == "uint8"
+    index.write_text(json.dumps(record))
+    assert np.array_equal(decoded_pairs([], pair, ("set",), tmp_path).images[1], wanted)
 
 
 @pytest.mark.parametrize(

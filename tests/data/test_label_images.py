@@ -41,7 +41,10 @@ def test_a_mask_of_one_piece_is_one_object_and_of_several_is_refused(png):
     for black_and_white in (mask, mask > 0):
         with pytest.raises(RequestError, match=r"a\.png: a black and white mask of several pieces"):
             label.decode("a.png", png(black_and_white))
+    with pytest.raises(RequestError, match=r"a\.png: .* number them, for example by skimage\.measure\.label"):
+        label.decode("a.png", png((mask > 0) * np.uint16(65535)))
     assert label.decode("a.png", png(mask // 255)).max() == 1
+    assert label.decode("a.png", png(mask.astype(np.uint16))).max() == 1
 
 
 @pytest.mark.parametrize(

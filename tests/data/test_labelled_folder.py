@@ -1,5 +1,8 @@
+import io
+
 import numpy as np
 import pytest
+import tifffile
 
 from isotypic.data.catalogue import load_labelled, recognise_labelled
 from isotypic.data.config import SegmentationDataConfig
@@ -21,6 +24,18 @@ def files(png):
         return made
 
     return make
+
+
+@pytest.fixture
+def tiff():
+    """The bytes of a TIFF file."""
+
+    def encode(pixels, **options):
+        buffer = io.BytesIO()
+        tifffile.imwrite(buffer, pixels, **options)
+        return buffer.getvalue()
+
+    return encode
 
 
 @pytest.fixture
@@ -114,6 +129,101 @@ class TestRefusals:
             read(path)
         with pytest.raises(RequestError, match="gone: no such file or folder"):
             read(tmp_path / "gone")
+
+
+def squares(png, *numbers, kind=np.uint8):
+    """Label images with one square, or with two squares of the numbers of a pair."""
+    made = {}
+    for place, pair in enumerate(numbers):
+        pixels = np.zeros((20, 30), kind)
+        for corner, number in zip((2, 12), pair, strict=False):
+            pixels[corner : corner + 4, 3:9] = number
+        made |= {f"images/{place}.png": png(np.zeros((20, 30), np.uint8)), f"labels/{place}.png": png(pixels)}
+    return made
+
+
+class TestMasks:
+    @pytest.mark.parametrize(("number", "kind"), [(1, np.uint8), (1, np.uint16), (7, np.uint8), (65535, np.uint16)])
+    def test_a_folder_of_masks_is_refused_where_one_is_in_pieces(self, place, read, png, number, kind):
+        path = place("mine", squares(png, (), (number,), (number, number), kind=kind))
+        for _ in range(2):  # also where it is decoded already
+            with pytest.raises(RequestError, match=r"labels/2\.png: a black and white mask of several pieces"):
+                read(path)
+
+    def test_masks_of_one_piece_are_single_objects(self, place, read, png):
+        assert counts(read(place("mine", squares(png, (1,), (), (1,))))) == [1, 0, 1]
+
+    def test_where_objects_are_numbered_one_may_be_in_pieces(self, place, read, png):
+        assert counts(read(place("mine", squares(png, (1, 1), (1, 2))))) == [1, 2]
+        with pytest.raises(RequestError, match=r"labels/0\.png: a black and white mask"):
+            read(place("white", squares(png, (255, 255), (1, 2))))
+
+
+class TestDepth:
+    """What a set keeps of its images."""
+
+    LABELS = np.eye(20, 30, dtype=np.uint8)
+
+    @pytest.fixture
+    def folder(self, place, tiff, png):
+        def make(*images, **options):
+            named = {f"images/{place}.tif": tiff(image, **options) for place, image in enumerate(images)}
+            return place("mine", named | {f"labels/{n}.png": png(self.LABELS) for n in range(len(images))})
+
+        return make
+
+    def test_8_bits_stay_8_bits(self, folder, read):
+        eight = np.arange(600, dtype=np.uint8).reshape(20, 30)
+        for normalise in ("set", "image"):
+            found = read(folder(eight, eight > 99, photometric="minisblack"), normalise=normalise)
+            assert found.images.dtype == np.uint8
+            np.testing.assert_array_equal(found.images[0][0], eight)
+            np.testing.assert_array_equal(found.images[1][0], (eight > 99) * 255)
+
+    def test_a_set_is_in_shares_of_the_white_of_its_types(self, folder, read):
+        sixteen = np.arange(600, dtype=np.uint16).reshape(20, 30) * 7
+        eight, floats = (sixteen // 20).astype(np.uint8), (sixteen / 4200).astype(np.float64)
+        found = read(folder(sixteen, eight, floats, eight > 99, photometric="minisblack"), normalise="set")
+        for image, wanted in zip(found.images, (sixteen / 65535, eight / 255, floats, eight > 99), strict=True):
+            np.testing.assert_array_equal(image[0], wanted.astype(np.float32))
+        assert len(np.unique(found.images[0])) == 600
+
+    @pytest.mark.parametrize(
+        ("image", "message"),
+        [
+            (np.arange(600, dtype=np.int32).reshape(20, 30), "expected values of 8 or 16 bits without sign or floats"),
+            (
+                np.arange(600, dtype=np.float32).reshape(20, 30),
+                r"expected floats in 0\.\.1 .*received 0\.\.599; rescale",
+            ),
+            (np.full((20, 30), np.nan, np.float32), "expected finite values, received NaN"),
+        ],
+    )
+    def test_a_set_takes_no_values_without_a_white(self, folder, read, tmp_path, image, message):
+        path = folder(image)
+        with pytest.raises(RequestError, match=rf"images/0\.tif: {message}"):
+            read(path, normalise="set")
+        if np.isnan(image).any():
+            with pytest.raises(RequestError, match=rf"images/0\.tif: {message}"):
+                read(path, normalise="image")
+        else:
+            assert read(path, normalise="image").images.dtype == np.float32
+
+    def test_channels_that_are_no_colours_are_kept_and_not_made_grey(self, folder, read):
+        options = {"ome": True, "metadata": {"axes": "CYX"}, "photometric": "minisblack"}
+        path = folder(np.arange(1800, dtype=np.uint16).reshape(3, 20, 30), **options)
+        assert read(path, normalise="image").channels == 3
+        with pytest.raises(RequestError, match=r"0\.tif: expected a grey or RGB image to make it grey, received 3 ch"):
+            read(path, colour="grey")
+
+    def test_a_stack_is_refused(self, folder, read):
+        with pytest.raises(RequestError, match=r"0\.tif: expected one image, received a stack of 5 planes"):
+            read(folder(np.zeros((5, 20, 30), np.uint8)))
+
+    def test_files_of_every_name_that_is_segmented(self, place, read, tiff):
+        pixels = np.arange(600, dtype=np.uint16).reshape(20, 30)
+        path = place("mine", {"a.btf": tiff(pixels, bigtiff=True), "a_labels.btf": tiff(self.LABELS, bigtiff=True)})
+        assert counts(read(path, normalise="image")) == [1]
 
 
 class TestCatalogue:

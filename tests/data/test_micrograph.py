@@ -3,6 +3,7 @@
 import builtins
 import json
 import re
+import warnings
 from importlib.util import find_spec
 
 import numpy as np
@@ -11,7 +12,7 @@ import tifffile
 from PIL import Image
 
 from isotypic.data.readers import tiff
-from isotypic.data.readers.micrograph import Micrograph, PixelSize, open_micrograph
+from isotypic.data.readers.micrograph import Micrograph, PixelSize, decode, open_micrograph
 from isotypic.data.readers.tiff import _SegmentedPixels
 from isotypic.errors import RequestError
 
@@ -71,6 +72,19 @@ def test_jpeg(tmp_path):
     assert agrees(open_micrograph(tmp_path / "a.jpg"), np.moveaxis(np.asarray(Image.open(tmp_path / "a.jpg")), -1, 0))
 
 
+def test_pillows_limit_of_pixels_is_none_of_ours(tmp_path, monkeypatch):
+    pixels = values(90, 75, dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    for limit in (5000, 1000):  # it warns, and it refuses
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert agrees(open_micrograph(tmp_path / "a.png"), pixels[None])
+            assert agrees(decode("a.png", (tmp_path / "a.png").read_bytes()), pixels[None])
+            with pytest.raises((Image.DecompressionBombWarning, Image.DecompressionBombError)):
+                Image.open(tmp_path / "a.png")
+
+
 STORED = {
     "one piece": {},
     "strips": {"compression": "zlib", "rowsperstrip": 7},
@@ -103,9 +117,10 @@ def test_tiff_of_every_layout(tmp_path, monkeypatch, axes, shape, photometric, m
         monkeypatch.setattr(tiff, "KEPT_BYTES", 5000)
     data = values(*shape)
     tifffile.imwrite(tmp_path / "a.tif", data, photometric=photometric, metadata={"axes": axes}, **stored, **more)
-    micrograph = open_micrograph(tmp_path / "a.tif")
-    assert micrograph.axes == axes
-    assert agrees(micrograph, channels_first(data, axes, photometric))
+    in_memory = decode("a.tif", (tmp_path / "a.tif").read_bytes())
+    for micrograph in (open_micrograph(tmp_path / "a.tif"), in_memory):
+        assert micrograph.axes == axes
+        assert agrees(micrograph, channels_first(data, axes, photometric))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint32, np.float32, np.float64])

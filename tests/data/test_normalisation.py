@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -124,6 +125,40 @@ class TestPercentiles:
         assert stretched.max() >= 1
         by_all_bits = Normalisation((0.0,), (Percentiles().least / 2,), 65535.0)
         assert by_all_bits.apply(torch.from_numpy(dim[:1] // 8)).max() < 1
+        below = Percentiles().for_image(-dim.astype(np.int32) - 5000)
+        assert below.scale == 16383
+
+    @pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float32])
+    def test_one_hot_pixel_changes_nothing(self, kind):
+        image = np.random.default_rng(0).integers(100, 501, (1, 60, 60)).astype(kind)
+        hot = image.copy()
+        hot[0, 3, 4] = 40_000
+        assert Percentiles().for_image(hot) == Percentiles().for_image(image)
+        hot[0, :10] = 40_000  # a sixth of the image is no hot pixel
+        assert Percentiles().for_image(hot) != Percentiles().for_image(image)
+
+    @pytest.mark.parametrize("factor", [1e-30, 1e-3, 2.0**-9, 1.5, 255.0, 65535.0, 1e30])
+    @pytest.mark.parametrize("kind", [np.float32, np.float64])
+    def test_floats_of_any_unit_are_stretched_to_the_same(self, kind, factor):
+        image = (0.2 + np.random.default_rng(0).random((1, 40, 40)) ** 3).astype(kind) / 2
+        other = image * kind(factor)
+        one, two = (Percentiles().for_image(each).apply(torch.from_numpy(each)) for each in (image, other))
+        assert one.max() >= 1
+        torch.testing.assert_close(two, one, atol=1e-5, rtol=0)
+
+    @pytest.mark.parametrize("unit", [1.0, 1e-4, 1e4])
+    def test_a_dark_field_and_a_flat_one_stay_so_in_every_unit(self, unit):
+        noise = np.random.default_rng(0).random((1, 40, 40))
+        dark, flat = 0.005 + 0.001 * noise, unit * (1 + 0.001 * noise)
+        for image in (dark, flat):
+            assert np.ptp(Percentiles().for_image(image).apply(torch.from_numpy(image)).numpy()) < 0.11
+
+    def test_floats_of_every_8_bit_image_are_that_image(self):
+        for top in (*range(6), 40, 254, 255):
+            image = np.random.default_rng(top).integers(0, top + 1, (1, 9, 9), dtype=np.uint8)
+            own = Percentiles().for_image(image).apply(torch.from_numpy(image))
+            floats = (image / 255).astype(np.float32)
+            torch.testing.assert_close(Percentiles().for_image(floats).apply(torch.from_numpy(floats)), own)
 
     def test_brightness_and_contrast_of_an_image_do_not_matter(self):
         brighter = self.IMAGE * 2 + 7
@@ -165,10 +200,6 @@ class TestTypes:
         found = self.FITTED.for_image(mask).apply(torch.from_numpy(mask))
         torch.testing.assert_close(found, self.FITTED.apply(torch.from_numpy(mask * np.uint8(255))), atol=1e-6, rtol=0)
 
-    def test_what_was_fitted_to_floats_takes_them_in_their_range(self):
-        fitted = Normalisation((300.0,), (50.0,), 1.0)
-        assert fitted.for_image(np.full((1, 4, 4), 300.0)) is fitted
-
     @pytest.mark.parametrize(
         ("image", "message"),
         [
@@ -178,5 +209,6 @@ class TestTypes:
         ],
     )
     def test_images_that_say_nothing_of_their_range(self, image, message):
-        with pytest.raises(RequestError, match=re.escape(message)):
-            self.FITTED.for_image(image)
+        for fitted in (self.FITTED, replace(self.FITTED, scale=1.0)):
+            with pytest.raises(RequestError, match=re.escape(message)):
+                fitted.for_image(image)

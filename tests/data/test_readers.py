@@ -1,5 +1,6 @@
 import gzip
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -159,9 +160,28 @@ class TestImage:
     def test_several_pages_are_refused(self, tmp_path):
         tifffile.imwrite(tmp_path / "a.tif", np.stack([GREY] * 5))
         Image.fromarray(RGB).save(tmp_path / "a.gif", save_all=True, append_images=[Image.fromarray(255 - RGB)])
-        for name, pages in (("a.tif", 5), ("a.gif", 2)):
-            with pytest.raises(RequestError, match=f"expected one image, received {pages} pages"):
+        for name, several in (("a.tif", "a stack of 5 planes"), ("a.gif", "2 frames")):
+            with pytest.raises(RequestError, match=f"expected one image, received {several}"):
                 image.read(tmp_path / name)
+
+    def test_other_channels_are_refused(self, tmp_path):
+        tifffile.imwrite(
+            tmp_path / "a.tif", np.zeros((5, 7, 4), np.uint8), photometric="minisblack", planarconfig="contig"
+        )
+        with pytest.raises(RequestError, match="expected a grey or RGB image, received 4 channels"):
+            image.read(tmp_path / "a.tif")
+
+    def test_no_size_is_too_large_and_the_limit_of_others_stays(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+        paths = [tmp_path / f"{number}.{suffix}" for number in range(20) for suffix in ("png", "gif", "webp")]
+        for path in paths:
+            Image.fromarray(GREY).save(path, lossless=True)
+        with ThreadPoolExecutor(8) as threads:
+            for path, found in zip(paths, threads.map(image.read, paths), strict=True):
+                np.testing.assert_array_equal(found[0], GREY, str(path))
+        assert Image.MAX_IMAGE_PIXELS == 10
+        with pytest.raises(Image.DecompressionBombError):
+            Image.open(paths[0])
 
     def test_printing_colours_are_refused(self, tmp_path):
         Image.fromarray(RGB).convert("CMYK").save(tmp_path / "a.jpg")
@@ -178,6 +198,8 @@ class TestImage:
             (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:60])
         (tmp_path / "text.png").write_text("hello")
         (tmp_path / "empty.png").touch()
+        with pytest.raises(RequestError, match=r"text\.png: .*\(Pillow can not read"):  # the reason, not imageio's
+            image.read(tmp_path / "text.png")
         for name in ("cut.png", "cut.tif", "text.png"):
             with pytest.raises(RequestError, match=rf"{name}: cannot be read as an image \("):
                 image.read(tmp_path / name)

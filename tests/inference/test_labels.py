@@ -1,6 +1,7 @@
 """Regions and outlines against independent references: scikit-image, and rasterising what was traced."""
 
 import re
+import sys
 import tracemalloc
 
 import numpy as np
@@ -87,6 +88,40 @@ def test_an_island_in_a_hole_is_another_polygon_and_keeps_its_own_hole():
         (81, [-49]),
         (25, [-9]),
     ]
+
+
+def fragments(side):
+    """A sheet with side x side holes above as many specks, all of one region."""
+    image = np.zeros((4 * side + 2, 2 * side + 1), np.int32)
+    image[: 2 * side + 1] = 5
+    image[1 : 2 * side : 2, 1::2], image[2 * side + 3 :: 2, 1::2] = 0, 5
+    return image
+
+
+def calls(function, *words):
+    """How many functions in Python a call takes."""
+    count = 0
+
+    def counted(frame, event, argument):
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(counted)
+    try:
+        function(*words)
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_a_fragmented_region_is_traced_in_linear_time():
+    few, many = (calls(outlines, fragments(side)) for side in (8, 16))
+    assert few < many < 5 * few, "four times the holes and specks"
+    sheet, *specks = outlines(fragments(50))[5]
+    assert len(sheet.holes) == len(specks) == 2500
+    assert {tuple(hole.min(0)) for hole in sheet.holes} == {(x, y) for x in range(1, 100, 2) for y in range(1, 100, 2)}
+    assert all(area(hole) == -1 for hole in sheet.holes)
+    assert all((area(speck.ring), speck.holes) == (1, ()) for speck in specks)
 
 
 def test_rasterising_sees_a_wrong_outline():

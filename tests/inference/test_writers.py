@@ -155,6 +155,18 @@ def test_a_large_overlay_is_bounded_and_averages(monkeypatch, side):
         np.testing.assert_allclose(small[:, i, j], part.mean((1, 2)), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int32, np.float32, np.float64])
+@pytest.mark.parametrize("block", [1, 3, 64])
+def test_the_windows_that_are_read_do_not_show(monkeypatch, dtype, block):
+    image = (np.random.default_rng(0).normal(size=(2, 603, 517)) * 1000).astype(dtype)
+    rows = [image[:, top : top + block].mean(1, dtype=np.float64) for top in range(0, 603, block)]
+    columns = [np.add.reduceat(row, np.arange(0, 517, block), 1) for row in rows]
+    wanted = np.stack(columns, 1) / np.diff([*range(0, 517, block), 517])
+    for values in (1, 50_000, 1 << 22):
+        monkeypatch.setattr(overlay, "STRIP_VALUES", values)
+        np.testing.assert_array_equal(overlay._reduced(image, block), wanted.astype(np.float32))
+
+
 @pytest.mark.parametrize("image", [np.zeros(SHAPE), np.full(SHAPE, np.nan), np.where(labelled(), np.inf, 3.0)])
 def test_an_overlay_of_constant_or_missing_values(image):
     assert overlay.picture(result(pixels=image[None])).dtype == np.uint8

@@ -68,6 +68,7 @@ BROKEN_ARMS = {
     "published": {"layers": "rotate_flip_max"},
     "rotations": {"layers": "rotate_max", "angles": 8},
     "flips of a group": {"layers": "flip_max", "flips": "dihedral"},
+    "all responses": {"layers": "rotate_flip_max", "combine": "concat"},
 }
 
 
@@ -115,6 +116,17 @@ def test_which_layers_are_replaced():
     assert all(tuple(m.weight.shape[2:]) == (1, 1) for m in left)
     assert len(kinds(everywhere)) == 28
     assert sum(isinstance(m, GroupRectangleConv2d) for m in network(group="p4m").modules()) == 16
+
+
+def test_all_responses_are_as_many_maps_as_copies():
+    maps = round(96 * 0.06)
+    stem, widened = network(layers="rotate_flip_max").stem, network(layers="rotate_flip_max", combine="concat").stem
+    image = torch.zeros(1, 1, 32, 32)
+    assert widened(image).shape[1] - stem(image).shape[1] == (4 - 1) * maps + (3 - 1) * maps
+    with pytest.raises(
+        RequestError, match=r"expected layers rotate_flip_max, .* with combine 'concat', received 'plain'"
+    ):
+        validated(BoundaryConfig, {"combine": "concat"}, "model")
 
 
 def test_the_arms_have_as_many_weights():
@@ -177,7 +189,9 @@ def test_bad_configurations_are_refused(options, text):
 
 def test_bad_images_are_refused():
     net = network(group="p4m")
-    with pytest.raises(RequestError, match=r"at least 8 pixels a side, received \[1, 1, 7, 64\]: pad it"):
+    with pytest.raises(
+        RequestError, match=r"at least 8 pixels a side for this network, received \[1, 1, 7, 64\]: pad it"
+    ):
         net(torch.zeros(1, 1, 7, 64))
     with pytest.raises(RequestError, match=r"expected \[batch, 1, y, x\].*received \[1, 3, 64, 64\]"):
         net(torch.zeros(1, 3, 64, 64))

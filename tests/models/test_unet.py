@@ -263,7 +263,7 @@ def test_a_head_of_several_vectors():
         (lambda: Head("seed", 0), "at least one channel for the scalar head 'seed', received 0"),
         (
             lambda: unet("p4")(signal(1, 1, 16, 15)),
-            r"at least 16 pixels a side for 5 stages, received \[1, 1, 16, 15\]",
+            r"at least 16 pixels a side for this network, received \[1, 1, 16, 15\]",
         ),
         (lambda: unet("p4")(signal(1, 2, 16, 16)), r"expected \[batch, 1, y, x\]"),
         (lambda: unet("p4")(signal(16)), r"at least 16 pixels a side"),

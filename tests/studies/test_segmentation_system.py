@@ -43,12 +43,13 @@ def finished(tmp_path_factory):
         material = system.material(wanted, tmp_path_factory.mktemp("cache"))
         subset = system.subset(material, 6, seed=0)
         job = Job(wanted, material, subset, named("p4"), seed=0)
-        made[group] = job, system.run(job), system.describe(wanted, material)
+        folder = tmp_path_factory.mktemp(group)
+        made[group] = job, system.run(job, folder), system.describe(wanted, material), folder
     return made
 
 
 def test_the_group_network_is_exact_and_the_plain_one_is_not(finished):
-    errors = {group: done.outcome.equivariance_error for group, (_, done, _) in finished.items()}
+    errors = {group: done.outcome.equivariance_error for group, (_, done, *_) in finished.items()}
     assert errors["p4"] < TOLERANCE["float64"]
     assert errors["trivial"] > BROKEN
     assert finished["trivial"][1].outcome.changed_images == 3
@@ -56,7 +57,7 @@ def test_the_group_network_is_exact_and_the_plain_one_is_not(finished):
 
 
 def test_every_image_has_a_score_under_every_element(finished):
-    for _, done, described in finished.values():
+    for _, done, described, _ in finished.values():
         assert done.predictions.scores.shape == (4, 3)
         assert described.measure.name == "Dice"
         assert described.available == 8
@@ -73,9 +74,8 @@ def test_smaller_subsets_lie_within_larger_ones(finished):
 
 
 @pytest.mark.parametrize("group", ["trivial", "p4"])
-def test_the_run_loads_as_a_segmenter_with_the_recorded_scores(group, finished, tmp_path):
-    job, done, _ = finished[group]
-    done.save(tmp_path)
+def test_the_run_loads_as_a_segmenter_with_the_recorded_scores(group, finished):
+    job, done, _, folder = finished[group]
     labelled, test = job.material.labelled, job.material.splits.test
     samples = [Sample(str(i), np.asarray(labelled.images[i]), np.asarray(labelled.labels[i])) for i in test]
     kind = {"heads": job.recipe.model.heads, "grouping": job.recipe.grouping, "merit": job.recipe.merit}
@@ -83,15 +83,15 @@ def test_the_run_loads_as_a_segmenter_with_the_recorded_scores(group, finished, 
     def scores(segmenter):
         return evaluate_segmentation(segmenter.outputs, samples, named("trivial"), **kind).scores[0]
 
-    assert scores(Segmenter.load(tmp_path)) == pytest.approx(done.predictions.scores[0])
-    spoilt = Segmenter.load(tmp_path)
+    assert scores(Segmenter.load(folder)) == pytest.approx(done.predictions.scores[0])
+    spoilt = Segmenter.load(folder)
     with torch.no_grad():
         spoilt.model.branches[0][-1].bias += torch.tensor([-100.0, 100.0])
     assert scores(spoilt) != pytest.approx(done.predictions.scores[0])
 
 
 def test_the_figures_beside_the_measure_are_those_that_were_announced(finished):
-    for _, done, described in finished.values():
+    for _, done, described, _ in finished.values():
         assert described.further == (
             "pooled AP at IoU .5",
             "pooled mean AP at IoU .5:.9",
@@ -108,17 +108,16 @@ def test_the_figures_beside_the_measure_are_those_that_were_announced(finished):
         assert done.outcome.figures[SECONDS] > 0
 
 
-def test_a_cell_shows_a_picture_and_says_what_it_is(finished, tmp_path):
-    job, done, _ = finished["trivial"]
-    done.save(tmp_path)
-    assert Image.open(tmp_path / "examples.png").format == "PNG"
+def test_a_cell_shows_a_picture_and_says_what_it_is(finished):
+    job, done, _, folder = finished["trivial"]
+    assert Image.open(folder / "examples.png").format == "PNG"
     assert done.outcome.examples.endswith(f"Seed {job.seed}")
-    written = yaml.safe_load((tmp_path / "run.yaml").read_text())["figures"]
+    written = yaml.safe_load((folder / "run.yaml").read_text())["figures"]
     upright = done.outcome.tests["upright"].figures
     assert {name: written[f"test {name}"] for name in upright} == upright
 
 
-def of_kinds(heads, kinds):
+def of_kinds(heads, kinds, folder):
     """A little training on sticks of 48 pixels, the test images of several kinds."""
     found, raw = segmenters.material(heads), segmenters.recipe(heads, "p4").model_dump(mode="json")
     raw["training"]["steps"] = 4
@@ -131,14 +130,14 @@ def of_kinds(heads, kinds):
     material = LabelledMaterial(replace(found.labelled, origins=origins), splits)
     system = system_of(wanted)
     job = Job(wanted, material, splits.train[:4], named("C2"), seed=0)
-    return system.run(job), system.describe(wanted, material)
+    return system.run(job, folder), system.describe(wanted, material)
 
 
 @pytest.mark.parametrize(
     ("heads", "first", "last"), [("offset", "pooled AP at IoU .5", "AJI"), ("boundary", "pooled AUC", "pixel accuracy")]
 )
-def test_kinds_of_test_images_have_a_figure_each(heads, first, last):
-    done, described = of_kinds(heads, ["dark", "stained", "dark"])
+def test_kinds_of_test_images_have_a_figure_each(heads, first, last, tmp_path):
+    done, described = of_kinds(heads, ["dark", "stained", "dark"], tmp_path)
     by_kind = [f"{first}, dark", f"{first}, stained"]
     assert described.further[0] == first
     assert last in described.further
@@ -146,16 +145,27 @@ def test_kinds_of_test_images_have_a_figure_each(heads, first, last):
     for scores in done.outcome.tests.values():
         assert set(scores.figures) == {described.measure.name, *described.further}
     assert (FOUND in done.outcome.figures) == (heads == "offset")
+    assert (done.outcome.roc is None) == (heads == "offset")
 
 
-def test_test_images_of_one_kind_have_none():
-    _, described = of_kinds("offset", ["dark", "dark"])
+def test_a_roc_curve_has_the_area_of_the_pooled_figure(tmp_path):
+    done, _ = of_kinds("boundary", ["dark"] * 3, tmp_path)
+    curve, recorded = done.outcome.roc, done.outcome.tests["upright"].figures["pooled AUC"]
+    x, y = np.array(curve.false_positive_rate), np.array(curve.true_positive_rate)
+    assert (x[0], y[0], x[-1], y[-1]) == (0, 0, 1, 1)
+    assert (np.diff(x) > 0).all()
+    assert (np.diff(y) >= 0).all()
+    assert np.trapezoid(y, x) == pytest.approx(recorded, abs=0.01)
+    assert abs(np.trapezoid(1 - y, x) - recorded) > 0.02
+
+
+def test_test_images_of_one_kind_have_none(tmp_path):
+    _, described = of_kinds("offset", ["dark", "dark"], tmp_path)
     assert not any("dark" in name for name in described.further)
 
 
 def test_without_the_means_to_draw_a_cell_has_no_picture(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    done, _ = of_kinds("offset", ["dark"])
-    done.save(tmp_path)
+    done, _ = of_kinds("offset", ["dark"], tmp_path)
     assert done.outcome.examples is None
     assert {path.name for path in tmp_path.iterdir()} == {"run.yaml", "weights.safetensors"}

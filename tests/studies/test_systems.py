@@ -37,7 +37,10 @@ class Guessing(StudiedSystem):
             raise RequestError(f"expected at least 3 images, received {size}")
         return np.random.default_rng(seed).permutation(material)[:size]
 
-    def run(self, job):
+    def train(self, job):
+        return job.subset
+
+    def test(self, job, trained):
         elements = tuple(job.group.describe(g) for g in range(job.group.order))
         scores = np.random.default_rng(job.seed).random((len(elements), TESTED))
         figures = Scores(figures={"Dice": float(scores.mean()), "PQ": 0.5})
@@ -61,12 +64,20 @@ class Guessing(StudiedSystem):
             examples="nothing",
         )
 
-        def save(folder):
-            folder.mkdir(parents=True)
-            np.save(folder / "subset.npy", job.subset)
-            (folder / "examples.png").write_bytes(b"picture")
+        predictions = Predictions(np.arange(TESTED), elements, scores)
+        return Finished(outcome, predictions, lambda path: path.write_bytes(b"picture"))
 
-        return Finished(outcome, Predictions(np.arange(TESTED), elements, scores), save)
+    def save(self, folder, job, trained, finished=None):
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / "subset.npy", trained)
+        (folder / ("trained" if finished is None else "tested")).touch()
+
+
+class Breaking(Guessing):
+    """Cannot be tested."""
+
+    def test(self, job, trained):
+        raise MemoryError("no room to test")
 
 
 @pytest.fixture
@@ -103,6 +114,39 @@ def test_every_arm_gets_the_same_images_and_the_smaller_sets_lie_in_the_larger(g
     assert all(subset == subsets[0] for subsets in given.values() for subset in subsets)
     assert all(given[20, seed][0] < given[40, seed][0] for seed in (0, 1))
     assert not given[20, 0][0] <= given[40, 1][0]
+
+
+def test_what_was_trained_is_kept_before_it_is_tested(guessing, tmp_path, monkeypatch):
+    plan = make_plan(guessing(), tmp_path / "cache")
+    claim(tmp_path / "study", plan.info)
+    done, broken = plan.cells[:2]
+    run_cell(tmp_path / "study", done)
+    assert {"trained", "tested", "examples.png"} <= names(cell_folder(tmp_path / "study", done))
+    monkeypatch.setattr(catalogue, "_SYSTEMS", {"classification": Breaking()})
+    with pytest.raises(MemoryError):
+        run_cell(tmp_path / "study", broken)
+    assert names(cell_folder(tmp_path / "study", broken)) == {"trained", "subset.npy"}
+    assert broken in unfinished(tmp_path / "study", plan.cells)
+
+
+def names(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_report_says_what_every_cell_ran_on(guessing, tmp_path, monkeypatch):
+    plan = make_plan(guessing(), tmp_path / "cache")
+    folder = tmp_path / "study"
+    claim(folder, plan.info)
+    commits = iter(["abc111", *["abc222"] * (len(plan.cells) - 1)])
+    monkeypatch.setattr("isotypic.studies.cell.environment", lambda: {"commit": next(commits)})
+    for cell in plan.cells:
+        run_cell(folder, cell)
+    page = build_report(folder).read_text()
+    assert f"{plan.info.environment['commit']}; abc111; abc222" in page
+    monkeypatch.setattr("isotypic.studies.cell.environment", lambda: plan.info.environment)
+    for cell in plan.cells:
+        run_cell(folder, cell)
+    assert f"{plan.info.environment['commit']}; " not in build_report(folder).read_text()
 
 
 def test_sizes_are_those_that_the_material_has(guessing, tmp_path):

@@ -10,6 +10,12 @@ SECTION = {
     "a value of another kind": ("training", {"steps": "many"}, "training.steps: input should be a valid integer, "),
     "no section": ("grouping", 3, "grouping: input should be a valid dictionary"),
     "an unknown key": ("training", {"step": 3}, "unknown key 'training.step': did you mean 'steps'? Known: batch_size"),
+    "a name that nobody has": (
+        "augmentation",
+        "d5",
+        "augmentation: unknown augmentation 'd5': Known",
+    ),
+    "another": ("intensity", "zzz", "intensity: unknown intensity augmentation 'zzz': Known"),
     "a value by our own rule": (
         "model",
         {"family": "unet", "kernel_size": 4},
@@ -49,6 +55,13 @@ def test_a_wrong_value_is_named_with_what_was_received(section, value, text):
 @pytest.mark.parametrize(("section", "value", "text"), WHOLE.values(), ids=WHOLE)
 def test_a_wrong_section_is_not_printed_whole(section, value, text):
     assert refusal(**{section: value}) == f"recipe mine: {text}"
+
+
+def test_a_merit_of_other_heads_is_refused():
+    said = refusal(merit="auc")
+    assert said == "recipe mine: expected merit dice, greedy-dice or ap50 for embedding heads, received auc"
+    boundary = {"name": "mine", "task": "segmentation", "merit": "auc", "model": {"family": "boundary"}}
+    assert recipe_of(boundary).merit == "auc"
 
 
 def test_a_recipe_without_a_name_and_a_right_one():

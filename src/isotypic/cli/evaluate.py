@@ -2,65 +2,127 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import numpy as np
 import typer
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
-from isotypic.cli.options import Data
+from isotypic.cli.options import Data, Device, Set
 from isotypic.cli.tables import evaluation_table
 from isotypic.data.image_set import ImageSet
+from isotypic.data.splits import Splits
 from isotypic.errors import RequestError
 from isotypic.groups.catalogue import named
-from isotypic.inference.evaluation import Evaluation, evaluate
-from isotypic.inference.run import Run, load_run
+from isotypic.groups.finite import FiniteGroup
+from isotypic.inference.evaluation import evaluate
+from isotypic.inference.run import Run, load_run, recipe_of_run
+from isotypic.inference.segmentation_evaluation import evaluate_segmentation
+from isotypic.inference.segmenter import Execution, Segmenter
 from isotypic.metrics.equivariance import equivariance_error
 from isotypic.studies.cell import CACHE_FOLDER
 from isotypic.studies.systems.classification import ACCURACY, scores_of
-from isotypic.tasks.recipe import Recipe, recipe_of, with_request
+from isotypic.studies.systems.segmentation import samples
+from isotypic.studies.systems.segmentation_figures import DIFFERING, MEASURES, moved_scores, upright_scores
+from isotypic.tasks.recipe import Recipe, SegmentationRecipe, recipe_of, with_request
+from isotypic.tasks.segmentation_session import labelled_material
 from isotypic.tasks.session import evaluation_batches, material
 
 EXAMPLE = "Example: isotypic evaluate runs/one --group p4m"
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="Folder of a trained run.", show_default=False)],
+    run: Annotated[
+        str, typer.Argument(help="Folder of a trained run, or the name of one of the package.", show_default=False)
+    ],
     data: Data = None,
     group: Annotated[str, typer.Option("--group", help="Test under every element of this group.")] = "p4",
     part: Annotated[str, typer.Option("--part", help="test, validation, train or all images.")] = "test",
+    set_: Set = None,
+    device: Device = "cpu",
 ) -> None:
     """Test a run on its own test images, or on other data, upright and under every element of a group."""
-    console = Console()
-    trained, elements = load_run(run), named(group)
-    recipe = recipe_of(with_request(trained.recipe.model_dump(mode="json"), data, []))
-    if not isinstance(recipe, Recipe):
-        raise RequestError(f"expected the run of a classifier at {run}, received one for {recipe.task}")
-    found = material(recipe, run / CACHE_FOLDER)
+    console, elements = Console(), named(group)
+    recipe = recipe_of(with_request(recipe_of_run(run).model_dump(mode="json"), data, set_ or []))
+    with _cache(Path(run)) as cache:
+        if isinstance(recipe, SegmentationRecipe):
+            table, note = _segmenter(run, recipe, part, elements, Execution(device=device), cache)
+        else:
+            table, note = _classifier(Path(run), recipe, part, elements, cache)
+    console.print(table)
+    console.print(note, highlight=False)
+
+
+@contextmanager
+def _cache(run: Path) -> Iterator[Path]:
+    """Give the folder for decoded images: the run's own, or a temporary one for a run of the package."""
+    if run.is_dir():
+        yield run / CACHE_FOLDER
+    else:
+        with TemporaryDirectory(prefix="isotypic-") as folder:
+            yield Path(folder)
+
+
+def _classifier(run: Path, recipe: Recipe, part: str, group: FiniteGroup, cache: Path) -> tuple[Table, str]:
+    trained, found = load_run(run), material(recipe, cache)
     _same_classes(trained, found.images)
-    parts = {**vars(found.splits), "all": np.arange(len(found.images))}
+    indices = _indices(found.splits, len(found.images), part)
+    result = evaluate(trained.model, evaluation_batches(found.images, indices, trained.normalisation), group)
+    tests = {"upright": scores_of(result.upright), _all(group): scores_of(result.moved)}
+    title = f"{len(result.labels)} images, group {result.group.name}"
+    table = evaluation_table(title, ACCURACY, tests, result.accuracy_by_element, result.disagreeing)
+    few, _ = next(iter(evaluation_batches(found.images, indices[:16], trained.normalisation)))
+    error = equivariance_error(trained.model.double(), few.double(), group).max()
+    return table, f"largest change of the logits, float64, over their standard deviation: {error:.1e}"
+
+
+def _segmenter(
+    run: str, recipe: SegmentationRecipe, part: str, group: FiniteGroup, execution: Execution, cache: Path
+) -> tuple[Table, str]:
+    segmenter, found = Segmenter.load(run, execution), labelled_material(recipe, cache)
+    if segmenter.channels != found.labelled.channels:
+        raise _other_channels(segmenter.channels or 0, found.labelled.channels)
+    indices = _indices(found.splits, len(found.labelled), part)
+    result = evaluate_segmentation(
+        segmenter.outputs,
+        track(samples(found, indices), "testing", total=len(indices), transient=True),
+        group,
+        heads=recipe.model.heads,
+        grouping=recipe.grouping,
+        merit=recipe.merit,
+    )
+    tests = {"upright": upright_scores(recipe, result), _all(group): moved_scores(recipe, result)}
+    title = f"{len(result.names)} images, group {group.name}"
+    by_element = dict(zip(result.elements, result.scores.mean(1).tolist(), strict=True))
+    table = evaluation_table(title, MEASURES[recipe.merit], tests, by_element, result.changed)
+    return table, f"{DIFFERING}: {result.differing_fraction:.4%}"
+
+
+def _all(group: FiniteGroup) -> str:
+    return f"all {group.order} elements"
+
+
+def _indices(splits: Splits, count: int, part: str) -> np.ndarray:
+    parts = {**vars(splits), "all": np.arange(count)}
     if part not in parts:
         raise RequestError(f"expected --part {', '.join(parts)}, received {part!r}")
-    batches = evaluation_batches(found.images, parts[part], trained.normalisation)
-    console.print(_table(evaluate(trained.model, batches, elements)))
-    few, _ = next(iter(evaluation_batches(found.images, parts[part][:16], trained.normalisation)))
-    error = equivariance_error(trained.model.double(), few.double(), elements).max()
-    console.print(f"largest change of the logits, float64, over their standard deviation: {error:.1e}", highlight=False)
-
-
-def _table(result: Evaluation) -> Table:
-    title = f"{len(result.labels)} images, group {result.group.name}"
-    tests = {"upright": scores_of(result.upright), f"all {result.group.order} elements": scores_of(result.moved)}
-    return evaluation_table(title, ACCURACY, tests, result.accuracy_by_element, result.disagreeing)
+    return parts[part]
 
 
 def _same_classes(run: Run, images: ImageSet) -> None:
     if tuple(run.classes) != tuple(images.classes):
         raise RequestError(f"expected the classes of the run, {run.classes}, received {images.classes}")
     if run.image_shape[0] != images.shape[0]:
-        raise RequestError(
-            f"expected images of {run.image_shape[0]} channels as in training, received {images.shape[0]}; "
-            "set data.colour when training"
-        )
+        raise _other_channels(run.image_shape[0], images.shape[0])
+
+
+def _other_channels(expected: int, received: int) -> RequestError:
+    return RequestError(
+        f"expected images of {expected} channels as in training, received {received}; set data.colour when training"
+    )

@@ -28,6 +28,10 @@ COMMANDS = {
 }
 
 
+RESUMED = ("study", "segment")
+"""Commands that go on where they were stopped."""
+
+
 def application(asked: str | None) -> typer.Typer:
     """Return the command line with one command loaded; the others only show their help line.
 
@@ -55,7 +59,7 @@ def main() -> None:
         errors.print(f"[bold red]error:[/] {escape(str(error))}")
         sys.exit(2)
     except KeyboardInterrupt:
-        errors.print("stopped; the same command goes on from here")
+        errors.print("stopped" + "; the same command goes on from here" * (words[:1] in ([name] for name in RESUMED)))
         sys.exit(130)
 
 

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from isotypic.studies.records import Cell
+from isotypic.studies.systems.system import TRAINING
 from isotypic.studies.workers import Advanced, Ended, Event
 
 
@@ -27,7 +28,7 @@ class StudyDisplay:
         self.console, self.total = console, total
         self.before = self.ended = finished
         self.failures = 0
-        self.running: dict[Cell, float] = {}
+        self.running: dict[Cell, Advanced] = {}
         self.start = time.monotonic()
         self.bar = Progress(
             TextColumn("{task.description}"),
@@ -58,8 +59,8 @@ class StudyDisplay:
 
     def time_left(self) -> str:
         """Say how long the rest takes at the pace so far."""
-        done = self.ended - self.before + sum(self.running.values())
-        rest = self.total - self.ended - sum(self.running.values())
+        come = self._come()
+        done, rest = come - self.before, self.total - come
         if rest <= 0:
             return "done"
         if done < 0.2:
@@ -69,16 +70,24 @@ class StudyDisplay:
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Advanced):
-            self.running[event.cell] = event.fraction
+            self.running[event.cell] = event
         else:
             self.running.pop(event.cell, None)
             self.ended += 1
             self.failures += event.error is not None
-        self.bar.update(self.task, completed=self.ended + sum(self.running.values()), left=self.time_left())
+        self.bar.update(self.task, completed=self._come(), left=self.time_left())
+
+    def _come(self) -> float:
+        """Return how many cells are done; one that is tested counts as trained, which takes most of the time."""
+        return self.ended + sum(event.fraction if event.stage == TRAINING else 1 for event in self.running.values())
 
     def _picture(self) -> Group:
-        lines = [Text(f"  {_name(cell)}  {fraction:4.0%}", style="dim") for cell, fraction in self.running.items()]
+        lines = [Text(f"  {_name(event.cell)}  {_stage(event)}", style="dim") for event in self.running.values()]
         return Group(self.bar, *lines)
+
+
+def _stage(event: Advanced) -> str:
+    return f"{event.stage} {event.fraction:4.0%}"
 
 
 def _say(event: Ended) -> str:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -20,7 +24,7 @@ from rich.table import Table
 from isotypic.cli.options import Device
 from isotypic.data.readers.micrograph import PixelSize, open_micrograph
 from isotypic.errors import RequestError, unknown
-from isotypic.inference.ledger import TABLE, Ledger, Row, Source, fingerprint, sources
+from isotypic.inference.ledger import TABLE, Ledger, Row, Source, fingerprint, root, sources
 from isotypic.inference.rescaling import MOST
 from isotypic.inference.run import DEFAULT_RUN, run_on_disk
 from isotypic.inference.segmenter import Execution, Precision, Segmenter
@@ -80,8 +84,8 @@ def command(
     with run_on_disk(run) as folder:
         segmenter = Segmenter.load(folder, Execution(tile=tile, precision=precision, device=device))
         request = {"run": fingerprint(folder), **job.request, "tile": tile, "precision": precision.value}
-    ledger = Ledger(out, request)
-    console, errors = Console(), Console(stderr=True, soft_wrap=True, highlight=False)
+    ledger = Ledger(out, {"images": str(root(images).resolve()), **request})
+    console, errors = _console(), Console(stderr=True, soft_wrap=True, highlight=False)
     waiting = [source for source in found if not ledger.finished(source, job.formats)]
     failures = _follow(console, job, segmenter, ledger, waiting, alone=found[0].path == images)
     console.print(_table(found, ledger))
@@ -116,7 +120,7 @@ class _Job:
         start, state = time.perf_counter(), source.state
         micrograph = open_micrograph(source.path, plane=self.plane, pixel_size=self.pixel_size)
         labels = segmenter(
-            replace(micrograph, source=source.name),
+            replace(micrograph, source=source.title),
             channel=self.channel,
             rescale=self.rescale,
             scale=self.scale,
@@ -125,7 +129,8 @@ class _Job:
         save(labels, stem, self.formats)
         height, width = labels.image.shape
         seconds = round(time.perf_counter() - start, 3)
-        return Row(source.name, height, width, int(labels.image.max(initial=0)), seconds, *state)
+        saved = " ".join(each.value for each in self.formats)
+        return Row(source.name, height, width, int(labels.image.max(initial=0)), seconds, *state, saved)
 
 
 def _follow(
@@ -137,10 +142,11 @@ def _follow(
     with _bar(console) as bar:
         task = bar.add_task("", total=len(waiting))
         for number, source in enumerate(waiting):
-            tiles = partial(_advance, bar, task, source.name, number)
+            tiles = partial(_advance, bar, task, source.title, number)
             tiles(0, 1)
             try:
-                row = job.run(source, segmenter, ledger.stem(source), tiles)
+                with _memory(source, segmenter.execution.tile):
+                    row = job.run(source, segmenter, ledger.stem(source), tiles)
                 ledger.add(row)
                 said = f"{_count(row.objects)}, {row.seconds:.1f} s"
             except RequestError as error:
@@ -154,6 +160,26 @@ def _follow(
                 line = f"[{number + 1}/{len(waiting)}] {source.name}: {said}; {timedelta(seconds=round(left))} left"
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
     return failures
+
+
+@contextmanager
+def _memory(source: Source, tile: int) -> Iterator[None]:
+    """Turn what numpy and torch raise where memory runs out into a line about the image."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        # torch has an error of its own for a GPU's memory, and none for the computer's
+        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error):
+            reason = f"memory ran out in tiles of {tile} pixels; give a smaller --tile, and another --out"
+            raise RequestError(f"{source.path}: {reason}") from error
+        raise
+
+
+def _console() -> Console:
+    """Return the console; as in errors, bytes of a file's name that are no UTF-8 are shown escaped."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    return Console()
 
 
 def _bar(console: Console) -> Progress:

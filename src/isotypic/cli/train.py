@@ -19,7 +19,7 @@ from isotypic.inference.run import DESCRIPTION
 from isotypic.studies.cell import CACHE_FOLDER
 from isotypic.studies.records import ROTATED, UPRIGHT, Measure
 from isotypic.studies.systems.catalogue import system_of
-from isotypic.studies.systems.system import Finished, Job, StudiedSystem
+from isotypic.studies.systems.system import TESTING, TRAINING, Finished, Job, StudiedSystem
 from isotypic.tasks.recipe import read_recipe, recipe_of, with_request
 
 EXAMPLE = "Example: isotypic train digits --out runs/one --set model.group=p4 --set augmentation=none"
@@ -44,17 +44,17 @@ def command(
     about = system.describe(settings, material)
     whole = np.sort(system.subset(material, about.available, seed))
     job = Job(settings, material, whole, named("p4") if group.order == 1 else group, seed, device)
-    finished = _followed(console, system, job)
-    finished.save(folder)
+    finished = _followed(console, system, job, folder)
     console.print(_table(job.group.order, about.measure, finished))
     console.print(f"run: {folder.resolve()}", highlight=False, soft_wrap=True)
 
 
-def _followed(console: Console, system: StudiedSystem[Any, Any], job: Job[Any, Any]) -> Finished:
-    """Do a job below a bar."""
+def _followed(console: Console, system: StudiedSystem[Any, Any, Any], job: Job[Any, Any], folder: Path) -> Finished:
+    """Do a job below a bar for each of its stages."""
     with _bar(console) as bar:
-        task = bar.add_task(f"training {job.recipe.name}", total=1.0)
-        return system.run(replace(job, progress=lambda fraction: bar.update(task, completed=fraction)))
+        tasks = {stage: bar.add_task(f"{stage} {job.recipe.name}", total=1.0) for stage in (TRAINING, TESTING)}
+        heard = replace(job, progress=lambda stage, fraction: bar.update(tasks[stage], completed=fraction))
+        return system.run(heard, folder)
 
 
 def _table(order: int, measure: Measure, finished: Finished) -> Table:

@@ -62,7 +62,9 @@ def _by_size(images: Ragged) -> Iterator[NDArray[np.int64]]:
 def _seams(images: Ragged, rows: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
     """Yield the pairs of adjoining images among those at some rows, which have one size."""
     for last, first in _SEAMS:
-        ends, starts = (np.stack([edge(images[row]).ravel() for row in rows]).astype(np.float32) for edge in (last, first))
+        ends, starts = (
+            np.stack([edge(images[row]).ravel() for row in rows]).astype(np.float32) for edge in (last, first)
+        )
         for i, j in _continued(ends, starts):
             yield int(rows[i]), int(rows[j])
 

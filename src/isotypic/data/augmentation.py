@@ -69,7 +69,8 @@ class RandomElement(nn.Module):
 class RandomAngle(nn.Module):
     """Rotate every image by its own uniformly random angle: bilinear, zero outside, no reflection.
 
-    It is approximate: interpolation smooths. Zero is the mean of normalised images.
+    It is approximate: interpolation smooths. Zero is the mean of images that are
+    normalised over their set, and the middle of the range of those that are normalised each by itself.
     """
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

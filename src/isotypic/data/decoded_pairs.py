@@ -1,14 +1,15 @@
 """Images and label images of any size, decoded once into two flat files that later processes map.
 
-The files are keyed by what they were made from: ``images-<key>.raw`` (uint8), ``labels-<key>.raw`` (int32) and
-``index-<key>.json`` (the shapes and names), which is written last. Decoding runs in threads, a block at a time,
-so memory stays bounded however many images there are.
+The files are keyed by what they were made from: ``images-<key>.raw`` (uint8, or float32 where an image has more than
+8 bits), ``labels-<key>.raw`` (int32) and ``index-<key>.json`` (the type, the shapes and names), which is written last.
+Decoding runs in threads, a block at a time, so memory stays bounded however many images there are.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +35,7 @@ class Pair:
 
     Args:
         name: what it is called in records and errors.
-        image: ``[C, y, x]`` uint8.
+        image: ``[C, y, x]`` uint8, or float32 in shares of full white.
         labels: ``[y, x]`` int32.
         kind: a kind of image, or None.
     """
@@ -50,7 +51,7 @@ class DecodedPairs:
     """All decoded images of a set.
 
     Args:
-        images: ``[C, y, x]`` uint8 each.
+        images: ``[C, y, x]`` each: uint8, or float32 if one of them is; 8 bits are then divided by 255.
         labels: ``[y, x]`` int32 each.
         names: ``[N]`` str.
         kinds: ``[N]`` str, or None.
@@ -94,10 +95,11 @@ def _stored(index: Path, images: Path, labels: Path) -> DecodedPairs | None:
     record = json.loads(index.read_text(encoding="utf-8"))
     shapes, kinds = np.array(record["shapes"], dtype=np.int64), record["kinds"]
     pixels, places = int(shapes.prod(axis=1).sum()), int(shapes[:, 1:].prod(axis=1).sum())
-    if not (_holds(images, pixels) and _holds(labels, 4 * places)):
+    dtype = np.dtype(record.get("type", "uint8"))
+    if not (_holds(images, dtype.itemsize * pixels) and _holds(labels, 4 * places)):
         return None
     return DecodedPairs(
-        Ragged(np.memmap(images, dtype=np.uint8, mode="r", shape=(pixels,)), shapes),
+        Ragged(np.memmap(images, dtype=dtype, mode="r", shape=(pixels,)), shapes),
         Ragged(np.memmap(labels, dtype=np.int32, mode="r", shape=(places,)), shapes[:, 1:]),
         np.array(record["names"]),
         None if kinds[0] is None else np.array(kinds),
@@ -116,6 +118,7 @@ def _in_threads(sources: Sequence[Source], decode: Callable[[Source], Pair]) -> 
 
 def _write(index: Path, images: Path, labels: Path, pairs: Iterable[Pair]) -> None:
     record: dict[str, list[Any]] = {"shapes": [], "names": [], "kinds": []}
+    types: list[np.dtype] = []
 
     def fill(image_path: Path, label_path: Path) -> None:
         with image_path.open("wb") as image_file, label_path.open("wb") as label_file:
@@ -123,11 +126,26 @@ def _write(index: Path, images: Path, labels: Path, pairs: Iterable[Pair]) -> No
                 _check(pair, record)
                 _append(image_file, images, pair.image)
                 _append(label_file, labels, pair.labels)
+                types.append(pair.image.dtype)
                 for column, value in (("shapes", pair.image.shape), ("names", pair.name), ("kinds", pair.kind)):
                     record[column].append(value)
+        if len(set(types)) > 1:
+            _widen(image_path, images, types, record["shapes"])
 
     write_atomically(images, lambda one: write_atomically(labels, lambda other: fill(one, other)))
-    write_text(index, json.dumps(record))
+    write_text(index, json.dumps({**record, "type": np.result_type(*set(types)).name}))
+
+
+def _widen(path: Path, images: Path, types: Sequence[np.dtype], shapes: Sequence[tuple[int, ...]]) -> None:
+    """Make a file of images of both types one of float32."""
+
+    def fill(beside: Path) -> None:
+        with path.open("rb") as stored, beside.open("wb") as wide:
+            for dtype, shape in zip(types, shapes, strict=True):
+                image = np.fromfile(stored, dtype, math.prod(shape))
+                _append(wide, images, image if dtype == np.float32 else image / np.float32(255))
+
+    write_atomically(path, fill)
 
 
 def _append(file: BinaryIO, path: Path, array: np.ndarray) -> None:

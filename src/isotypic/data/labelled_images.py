@@ -39,7 +39,8 @@ class LabelledImages:
 
     Args:
         name: what the set is called in records and errors.
-        images: ``[C, y, x]`` each, uint8 in 0..255 or float32 in 0..1; C is the same for all.
+        images: ``[C, y, x]`` each, uint8 in 0..255 or float32 in 0..1 (a hot pixel may lie beyond); C is the
+            same for all.
         labels: ``[y, x]`` each, int32, of its image's size.
         origins: where the images come from.
         classes: the names of the classes that the labels index, or None where labels are instances.

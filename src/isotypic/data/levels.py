@@ -16,11 +16,11 @@ from functools import cache, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from isotypic.data.readers.pixels import Pixels
+from isotypic.data.readers.pixels import Pixels, windows
 from isotypic.errors import RequestError
 
 STRIP_VALUES = 1 << 22
-"""Values that are read at a time; at least a row."""
+"""Values that are read at a time; at least 256 rows of a column."""
 
 _DIGIT = 16
 _WHITE = {"bool": 1.0, "uint8": 255.0, "uint16": 65535.0}
@@ -64,17 +64,15 @@ def levels(image: Pixels, percentages: Sequence[float]) -> list[float]:
 
 
 def finite_strips(image: Pixels) -> Iterator[np.ndarray]:
-    """Yield an image in strips of rows, ``[C, y, x]``.
+    """Yield an image in strips of rows, ``[C, y, x]``, those of a very wide one in several pieces.
 
     Raises:
         RequestError: a value is not finite.
     """
-    channels, height, width = image.shape
-    rows = max(STRIP_VALUES // max(channels * width, 1), 1)
-    for top in range(0, height, rows):
-        strip = image[:, top : top + rows, :width]
+    for rows, columns in windows(image.shape, STRIP_VALUES):
+        strip = image[:, rows, columns]
         if not np.isfinite(strip).all():
-            raise RequestError(f"expected finite values, received NaN or infinity in the rows from {top}")
+            raise RequestError(f"expected finite values, received NaN or infinity in the rows from {rows.start}")
         yield strip
 
 

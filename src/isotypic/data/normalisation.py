@@ -20,6 +20,8 @@ from isotypic.data.readers.pixels import Pixels
 from isotypic.errors import RequestError
 
 _BLOCK_VALUES = 1 << 22
+_DARKEST = 1 / 256
+"""Floats in 0..1 that reach no more than this would all be black in 8 bits."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +96,9 @@ class Normalisation:
         Values of 8 bits, of 16 bits and floats in 0..1 become the same; nothing is rounded.
 
         Raises:
-            RequestError: the type has no full scale, or it was fitted to integers and floats are outside 0..1.
+            RequestError: the type has no full scale, or floats are outside 0..1.
         """
         scale = white(image.dtype)
-        if scale == self.scale:
-            return self
         if image.dtype.kind == "f":
             _refuse_beyond(image, scale)
         return replace(self, scale=scale)
@@ -159,12 +159,18 @@ class Percentiles:
     least ``low`` percent of the values does not exceed, and likewise ``high``. They are exact for every type, and
     found in bounded memory (:mod:`isotypic.data.levels`).
 
+    The smallest range that is stretched is a share of the full scale, so that an empty image stays flat instead of
+    becoming noise. With m the larger magnitude of the two percentiles, which no single hot pixel moves, full scale is
+
+    * 255 for 8 bits and 1 for booleans;
+    * for wider integers the largest number of as many bits as m has, 8 at least: a camera of 12 bits fills no 16;
+    * for floats 1 where ``1/256 <= m <= 1``, else m. Floats below one grey level of 8 bits, or above white, are of
+      another unit than 0..1, and an image of these times any factor that leaves it so is stretched to the same.
+
     Args:
         low: in percent.
         high: in percent, above ``low``.
-        least: the smallest range that is stretched, as a share of the full scale: an empty image stays flat
-            instead of becoming noise. Full scale is 255 for 8 bits and 1 for floats; for wider integers the largest
-            number of as many bits as the image uses, 8 at least, since a camera of 12 bits fills no 16.
+        least: the smallest range that is stretched, as a share of the full scale.
 
     Raises:
         RequestError: not ``0 <= low < high <= 100``, or the least range is not positive.
@@ -184,8 +190,8 @@ class Percentiles:
         Raises:
             RequestError: the image is empty, or a value is not finite.
         """
-        low, high, top = levels(image, (self.low, self.high, 100))
-        scale = _used_scale(image.dtype, top)
+        low, high = levels(image, (self.low, self.high))
+        scale = _used_scale(image.dtype, max(abs(low), abs(high)))
         middle, half = (low + high) / 2 / scale, max((high - low) / scale, self.least) / 2
         return Normalisation((middle,) * image.shape[0], (half,) * image.shape[0], scale)
 
@@ -208,11 +214,13 @@ def normaliser_from(record: Mapping[str, Any]) -> Normaliser:
         raise RequestError(f"expected numbers in percentiles, received {dict(record)}") from error
 
 
-def _used_scale(dtype: np.dtype, top: float) -> float:
-    """Return the full scale of an image with the largest value ``top``."""
-    if dtype.kind in "bf" or dtype == np.uint8:
+def _used_scale(dtype: np.dtype, magnitude: float) -> float:
+    """Return the full scale of an image whose percentiles have the larger magnitude ``magnitude``."""
+    if dtype.kind == "f":
+        return 1.0 if _DARKEST <= magnitude <= 1 else magnitude or 1.0
+    if dtype.kind == "b" or dtype == np.uint8:
         return white(dtype)
-    return float(2 ** max(int(top).bit_length(), 8) - 1)
+    return float(2 ** max(int(magnitude).bit_length(), 8) - 1)
 
 
 def _refuse_beyond(image: Pixels, white: float) -> None:
@@ -220,7 +228,7 @@ def _refuse_beyond(image: Pixels, white: float) -> None:
         if strip.min() < 0 or strip.max() > white:
             raise RequestError(
                 f"expected floats in 0..1 to normalise as in training, received {strip.min():g}..{strip.max():g}; "
-                "rescale them, or save 8 or 16 bits"
+                "rescale them, save 8 or 16 bits, or train with data.normalise: image"
             )
 
 

@@ -7,22 +7,20 @@ in image files, and alpha is dropped. Anything else is given as a :class:`Microg
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from isotypic.data.channels import View, converted
 from isotypic.data.readers.micrograph import Micrograph, PixelSize, open_micrograph
-from isotypic.data.readers.pixels import Pixels, StoredPixels, Window
+from isotypic.data.readers.pixels import Pixels, StoredPixels
 from isotypic.errors import RequestError, unknown
 
 Image = np.ndarray | Path | str | Micrograph
 
 _MOST = 4
 """Channels of an array whose axes have no names."""
-
-_LUMA = (0.2989, 0.587, 0.114)
 
 
 def as_micrograph(image: Image, pixel_size: PixelSize | None = None) -> Micrograph:
@@ -48,8 +46,7 @@ def as_micrograph(image: Image, pixel_size: PixelSize | None = None) -> Microgra
 def with_channels(micrograph: Micrograph, wanted: int | None, channel: int | str | None = None) -> Pixels:
     """Return the pixels of an image with the channels that a network takes, read by windows as before.
 
-    Colours become grey by ``0.2989 R + 0.587 G + 0.114 B``, rounded to an integer where they are integers; grey becomes
-    colours by repetition.
+    Colours become grey and grey becomes colours as in training (:mod:`isotypic.data.channels`).
 
     Args:
         micrograph: the image.
@@ -62,51 +59,15 @@ def with_channels(micrograph: Micrograph, wanted: int | None, channel: int | str
     pixels, axes = micrograph.pixels, micrograph.axes
     if channel is not None:
         index = _index(micrograph, channel)
-        pixels, axes = _View(pixels, 1, np.asarray, slice(index, index + 1)), "YX"
-    have = pixels.shape[0]
-    if wanted in (None, have):
-        return pixels
-    if have == 1 and wanted == 3:
-        return _View(pixels, 3, lambda grey: np.repeat(grey, 3, 0))
-    if have == 3 and wanted == 1 and "S" in axes:
-        return _View(pixels, 1, _grey)
+        pixels, axes = View(pixels, 1, np.asarray, slice(index, index + 1)), "YX"
+    found = converted(pixels, axes, wanted)
+    if found is not None:
+        return found
     choice = "; choose one by --channel (channel=), its name or its number from 0" if wanted in (1, 3) else ""
     names = ", ".join(micrograph.channels) if channel is None else str(channel)
     raise RequestError(
-        f"{micrograph.source}: expected {_counted(wanted)} as in training, received {have} ({names}){choice}"
+        f"{micrograph.source}: expected {_counted(wanted)} as in training, received {pixels.shape[0]} ({names}){choice}"
     )
-
-
-class _View:
-    """Pixels that are made from those of an image, window by window.
-
-    Args:
-        pixels: of the image.
-        count: channels that are made.
-        made: makes them from a window ``[C, y, x]``.
-        taken: channels of the image that are read.
-    """
-
-    def __init__(
-        self,
-        pixels: Pixels,
-        count: int,
-        made: Callable[[np.ndarray], np.ndarray],
-        taken: slice = slice(None),
-    ) -> None:
-        self.pixels, self.made, self.taken = pixels, made, taken
-        self.shape, self.dtype = (count, *pixels.shape[1:]), pixels.dtype
-
-    def __getitem__(self, window: Window) -> np.ndarray:
-        channels, rows, columns = window
-        return self.made(self.pixels[self.taken, rows, columns])[channels]
-
-
-def _grey(colours: np.ndarray) -> np.ndarray:
-    # Product by product: a dot product may round a value by its place, and a turned image would differ.
-    red, green, blue = (share * colour for share, colour in zip(_LUMA, colours, strict=True))
-    grey = (red + green + blue)[None]
-    return grey.astype(colours.dtype) if colours.dtype.kind == "f" else np.rint(grey).astype(colours.dtype)
 
 
 def _of_array(array: np.ndarray, pixel_size: PixelSize | None) -> Micrograph:

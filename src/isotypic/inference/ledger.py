@@ -1,16 +1,17 @@
 """What has been segmented into a folder: which images are to be done, which are done, and by what request.
 
 ``images.csv`` has one row a finished image, also where nothing was found in it; ``request.yaml`` says by which run and
-which options. An image is finished if it has a row, has not been changed since, and all files that are asked for are
-there. Both files are replaced as a whole, so an interrupted run leaves finished images and nothing else.
+which options, for the images of which folder. An image is finished if it has a row, has not been changed since, and all
+files that are asked for were made of it and are there. Both files are replaced as a whole, so an interrupted run leaves
+finished images and nothing else.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import yaml
@@ -53,22 +54,28 @@ class Source:
         return cls(path, name.as_posix(), name.with_name(name.stem.removesuffix(".ome")).as_posix())
 
     @property
+    def title(self) -> str:
+        """The name as it can be written anywhere: bytes that are no UTF-8 are escaped."""
+        return self.name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+    @property
     def state(self) -> tuple[int, int]:
-        """Size in bytes and time of the last change in nanoseconds.
+        """Size in bytes and time of the last change in nanoseconds; of a folder, those of all files in it.
 
         Raises:
             RequestError: the image has gone.
         """
         try:
-            found = self.path.stat()
+            files = [each for each in self.path.rglob("*") if each.is_file()] if self.path.is_dir() else [self.path]
+            found = [each.stat() for each in files]
         except OSError as error:
             raise RequestError(f"{self.path}: cannot be read ({error.strerror})") from error
-        return found.st_size, found.st_mtime_ns
+        return sum(each.st_size for each in found), max((each.st_mtime_ns for each in found), default=0)
 
 
 @dataclass(frozen=True)
 class Row:
-    """A finished image: its size, what was found, how long it took, and the state of the file."""
+    """A finished image: its size, what was found, how long it took, the state of the file, and the formats saved."""
 
     file: str
     height: int
@@ -77,6 +84,22 @@ class Row:
     seconds: float
     bytes: int
     modified_ns: int
+    saved: str
+
+    @property
+    def state(self) -> tuple[int, int]:
+        """As that of the source."""
+        return self.bytes, self.modified_ns
+
+    @property
+    def formats(self) -> set[str]:
+        """The names of the formats that were saved of this state."""
+        return set(self.saved.split())
+
+
+def root(images: Path) -> Path:
+    """Return the folder below which images at a path have their names: it, or the one that a single image is in."""
+    return images if images.is_dir() and not is_zarr(images) else images.parent
 
 
 def sources(images: Path, out: Path) -> list[Source]:
@@ -92,7 +115,7 @@ def sources(images: Path, out: Path) -> list[Source]:
     if not images.exists():
         raise RequestError(f"expected an image or a folder of images at {images}, found nothing")
     if not images.is_dir() or is_zarr(images):
-        return [Source.below(images, images.parent)]
+        return [Source.below(images, root(images))]
     if images.resolve() == out.resolve():
         raise RequestError(f"expected --out beside the images or in a folder of its own, received {out} for both")
     found = [Source.below(path, images) for path in _below(images, out.resolve())]
@@ -127,29 +150,32 @@ class Ledger:
         """Return folder and beginning of the names of an image's results."""
         return self.out / source.stem
 
-    def finished(self, source: Source, formats: Iterable[Format]) -> bool:
+    def finished(self, source: Source, formats: Collection[Format]) -> bool:
         """Whether an image needs nothing more."""
         row = self.rows.get(source.name)
-        if row is None or (row.bytes, row.modified_ns) != source.state:
+        if row is None or row.state != source.state or not {each.value for each in formats} <= row.formats:
             return False
         return all(path.is_file() for path in paths(self.stem(source), formats).values())
 
     def add(self, row: Row) -> None:
-        """Record a finished image.
+        """Record a finished image; what was saved of the same state before counts too.
 
         Raises:
             RequestError: the disk is full, or the folder not writable.
         """
-        self.rows[row.file] = row
+        before = self.rows.get(row.file)
+        if before is not None and before.state == row.state:
+            row = replace(row, saved=" ".join(sorted(before.formats | row.formats)))
         try:
-            if not (self.out / REQUEST).is_file():
+            if not self.rows:
                 write_text(self.out / REQUEST, yaml.safe_dump(self.request, sort_keys=False))
+            self.rows[row.file] = row
             write_atomically(self.out / TABLE, self._write)
         except OSError as error:
             raise RequestError(f"{self.out / TABLE}: cannot be written ({error.strerror})") from error
 
     def _write(self, path: Path) -> None:
-        with path.open("w", encoding="utf-8", newline="") as file:
+        with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             table = csv.DictWriter(file, [field.name for field in fields(Row)])
             table.writeheader()
             table.writerows(asdict(self.rows[name]) for name in sorted(self.rows))
@@ -159,9 +185,9 @@ class Ledger:
         if not (request.is_file() and table.is_file()):
             return []
         try:
-            before = dict(yaml.safe_load(request.read_text(encoding="utf-8")))
-            with table.open(encoding="utf-8", newline="") as file:
+            with table.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
                 rows = [_row(stored) for stored in csv.DictReader(file)]
+            before = dict(yaml.safe_load(request.read_text(encoding="utf-8"))) if rows else self.request
         except (yaml.YAMLError, ValueError, TypeError, KeyError) as error:
             raise RequestError(f"{self.out}: {REQUEST} or {TABLE} cannot be read; give another --out") from error
         changed = [key for key in self.request if before.get(key) != self.request[key]]
@@ -191,5 +217,5 @@ def _below(folder: Path, out: Path) -> Iterator[Path]:
 
 
 def _row(stored: Mapping[str, str]) -> Row:
-    kinds = {"file": str, "seconds": float}
+    kinds = {"file": str, "seconds": float, "saved": str}
     return Row(**{field.name: kinds.get(field.name, int)(stored[field.name]) for field in fields(Row)})

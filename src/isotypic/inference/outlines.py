@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 _STEPS = np.array([(0, 1), (1, 0), (0, -1), (-1, 0)])
 """(row, column) along the top, right, bottom and left side of a pixel; the step before it leads out of the pixel."""
@@ -48,27 +50,31 @@ def outlines(labels: np.ndarray) -> dict[int, tuple[Polygon, ...]]:
     >>> outlines(np.array([[0, 7, 7]]))[7][0].ring.tolist()
     [[1, 0], [3, 0], [3, 1], [1, 1]]
     """
-    rings: dict[int, list[np.ndarray]] = {}
-    for label, ring in _rings(labels):
-        rings.setdefault(label, []).append(ring)
-    return {label: _polygons(rings[label]) for label in sorted(rings)}
+    rings: dict[tuple[int, int], list[np.ndarray]] = {}
+    for label, part, ring in _rings(labels):
+        rings.setdefault((label, part), []).append(ring)
+    polygons: dict[int, list[Polygon]] = {}
+    for (label, _), around in rings.items():
+        polygons.setdefault(label, []).append(_polygon(around))
+    return {label: tuple(polygons[label]) for label in sorted(polygons)}
 
 
-def _rings(labels: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield label and corners ``[n, 2]`` of every simple ring."""
+def _rings(labels: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Yield label, connected part and corners ``[n, 2]`` of every simple ring."""
     rows, columns, side = _edges(labels)
     following = _following(labels, rows, columns, side)
     order, ends = _cycles(following)
+    parts = _parts(order, ends, side)
     before = np.empty_like(following)
     before[following] = np.arange(len(following))
     turns = side != side[before]
     corners = np.stack([rows, columns], 1) + _CORNERS[side]
     found = labels[rows, columns]
-    for start, stop in pairwise((0, *ends)):
+    for part, (start, stop) in zip(parts.tolist(), pairwise((0, *ends)), strict=True):
         walk = order[start:stop]
         points = corners[walk[turns[walk]]]
         for ring in _simple(points[:, 0] * (labels.shape[1] + 1) + points[:, 1]):
-            yield int(found[walk[0]]), np.stack([ring % (labels.shape[1] + 1), ring // (labels.shape[1] + 1)], 1)
+            yield int(found[walk[0]]), part, np.stack([ring % (labels.shape[1] + 1), ring // (labels.shape[1] + 1)], 1)
 
 
 def _edges(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -131,6 +137,21 @@ def _cycles(following: np.ndarray) -> tuple[np.ndarray, list[int]]:
     return np.array(order, dtype=np.int64), ends
 
 
+def _parts(order: np.ndarray, ends: list[int], side: np.ndarray) -> np.ndarray:
+    """Return the number of the connected part that every cycle bounds.
+
+    Edges are ordered by row and column, so the left and the right ends of the runs of pixels along the rows come in one
+    order, and the cycles at both ends of a run bound one part. A hole has a run on its left, which begins at another
+    hole farther left or at the outer cycle: so every hole is joined to that.
+    """
+    cycle = np.empty_like(order)
+    cycle[order] = np.repeat(np.arange(len(ends)), np.diff([0, *ends]))
+    left, right = cycle[side == 3], cycle[side == 1]
+    runs = coo_array((np.ones(len(left)), (left, right)), shape=(len(ends), len(ends)))
+    parts: np.ndarray = connected_components(runs, directed=False)[1]
+    return parts
+
+
 def _simple(points: np.ndarray) -> list[np.ndarray]:
     """Cut a closed walk of points, a number each, wherever it meets itself."""
     if len(np.unique(points)) == len(points):
@@ -150,31 +171,13 @@ def _simple(points: np.ndarray) -> list[np.ndarray]:
     return [np.array(ring, dtype=np.int64) for ring in (*rings, walk)]
 
 
-def _polygons(rings: list[np.ndarray]) -> tuple[Polygon, ...]:
-    """Give every hole to the smallest outer ring around it."""
+def _polygon(rings: list[np.ndarray]) -> Polygon:
+    """Return the polygon of the rings around one connected part."""
     areas = [_area(ring) for ring in rings]
-    outer = sorted((area, i) for i, area in enumerate(areas) if area > 0)
-    holes: dict[int, list[np.ndarray]] = {i: [] for _, i in outer}
-    for ring, area in zip(rings, areas, strict=True):
-        if area < 0:
-            around = (i for _, i in outer if len(outer) == 1 or _contains(rings[i], _first_pixel(ring)))
-            holes[next(around)].append(ring)
-    return tuple(Polygon(rings[i], tuple(holes[i])) for i in sorted(holes))
+    (outer,) = (ring for ring, area in zip(rings, areas, strict=True) if area > 0)
+    return Polygon(outer, tuple(ring for ring, area in zip(rings, areas, strict=True) if area < 0))
 
 
 def _area(ring: np.ndarray) -> float:
     x, y = ring.T
     return float(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
-
-
-def _first_pixel(ring: np.ndarray) -> tuple[float, float]:
-    """Return the centre (x, y) of the first pixel, row by row, inside a ring."""
-    x, y = min(ring.tolist(), key=lambda corner: (corner[1], corner[0]))
-    return x + 0.5, y + 0.5
-
-
-def _contains(ring: np.ndarray, point: tuple[float, float]) -> bool:
-    """Whether a pixel's centre lies in a ring: an odd number of its sides are left of it."""
-    (x, y), (_, after) = ring.T, np.roll(ring, -1, 0).T
-    crossed = (np.minimum(y, after) < point[1]) & (np.maximum(y, after) > point[1]) & (x < point[0])
-    return bool(crossed.sum() % 2)

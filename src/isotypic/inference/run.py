@@ -135,12 +135,33 @@ def save_run(
 
     Returns:
         The folder.
+
+    Raises:
+        RequestError: it cannot be written, say because the disk is full; an older run there stays as it was.
     """
     weights = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
-    write_atomically(folder / WEIGHTS, lambda path: save_file(weights, path))
     text = yaml.safe_dump(description.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    write_text(folder / DESCRIPTION, text)
+    try:
+        write_atomically(folder / WEIGHTS, lambda path: save_file(weights, path))
+        write_text(folder / DESCRIPTION, text)
+    except (OSError, SafetensorError) as error:
+        raise RequestError(
+            f"{folder}: the run cannot be written ({error}); free some space, or give another folder"
+        ) from error
     return folder
+
+
+def recipe_of_run(run: Path | str) -> AnyRecipe:
+    """Return what a run was trained by.
+
+    Args:
+        run: its folder, or the name of one that comes with the package.
+
+    Raises:
+        RequestError: there is no such run.
+    """
+    with run_on_disk(run) as folder:
+        return recipe_of(_description(folder).recipe)
 
 
 def load_run(folder: Path) -> Run:
@@ -270,6 +291,18 @@ def _shipped(root: Traversable | None) -> dict[str, Traversable]:
 
 def _described(folder: Path, kind: type[_Recipe]) -> tuple[RunDescription, _Recipe]:
     """Return what a run says of itself, and its recipe, which must be of one task."""
+    description = _description(folder)
+    recipe = recipe_of(description.recipe)
+    if not isinstance(recipe, kind):
+        wanted, received = kind.model_fields["task"].default, recipe.task
+        raise RequestError(
+            f"expected a run of {wanted} at {folder}, received one of {received}; isotypic {_USE[received]} uses it"
+        )
+    return description, recipe
+
+
+def _description(folder: Path) -> RunDescription:
+    """Return what a run says of itself."""
     for name in (DESCRIPTION, WEIGHTS):
         if not (folder / name).is_file():
             raise RequestError(
@@ -282,14 +315,7 @@ def _described(folder: Path, kind: type[_Recipe]) -> tuple[RunDescription, _Reci
         raise RequestError(f"{folder / DESCRIPTION}: not valid YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(raw, dict):
         raise RequestError(f"{folder / DESCRIPTION}: expected a mapping, found {type(raw).__name__}")
-    description = validated(RunDescription, raw, str(folder / DESCRIPTION))
-    recipe = recipe_of(description.recipe)
-    if not isinstance(recipe, kind):
-        wanted, received = kind.model_fields["task"].default, recipe.task
-        raise RequestError(
-            f"expected a run of {wanted} at {folder}, received one of {received}; isotypic {_USE[received]} uses it"
-        )
-    return description, recipe
+    return validated(RunDescription, raw, str(folder / DESCRIPTION))
 
 
 def _with_weights(model: _Model, path: Path) -> _Model:

@@ -21,21 +21,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from isotypic.configuration import Config
-from isotypic.errors import RequestError
 from isotypic.groups.catalogue import named, resolve
 from isotypic.groups.fields import scalar_fields
 from isotypic.groups.finite import FiniteGroup
 from isotypic.models.heads import DenseNetwork, HeadChoice, boundary_heads
 from isotypic.models.matching import Match, matched_fields
+from isotypic.models.voting import Ballot
 from isotypic.nn.copies import Flips, Turns
-from isotypic.nn.maxout import FlipMaxConv2d, RotateMaxConv2d
+from isotypic.nn.layer import EquivariantLayer
+from isotypic.nn.maxout import Combine, FlipMaxConv2d, RotateMaxConv2d
 from isotypic.nn.norm import GroupBatchNorm
 from isotypic.nn.plane import GroupConv2d, GroupConvTranspose2d
 from isotypic.nn.pooling import GroupPool, ParityAvgPool, ParityMaxPool
@@ -63,6 +64,14 @@ class Layers(str, Enum):
     """Every one of more than one tap, over all eight symmetries of the square: exact for p4m."""
 
 
+_LAST_TWO = {
+    Layers.ROTATE_FLIP_MAX: (RotateMaxConv2d, FlipMaxConv2d),
+    Layers.ROTATE_MAX: (RotateMaxConv2d, RotateMaxConv2d),
+    Layers.FLIP_MAX: (FlipMaxConv2d, FlipMaxConv2d),
+}
+"""Which layer each of the stem's last two becomes."""
+
+
 class Fuse(str, Enum):
     """How the upsampled outputs are joined."""
 
@@ -79,13 +88,27 @@ class BoundaryConfig(Config):
     layers: Layers = Field(Layers.PLAIN, description="which convolutions are maxout over copies of their kernels")
     angles: Turns = Field(Turns.QUARTERS, description="rotations of a kernel: 2, 4 or 8")
     flips: Flips = Field(Flips.PAPER, description="flips of a kernel: paper (no group), klein or dihedral")
+    combine: Combine = Field(
+        Combine.MAX, description="of the stem's last two: max, or concat, which keeps the responses to all copies"
+    )
     width: float = Field(1.0, gt=0, description="factor on all channels, for small budgets")
     decoded: int = Field(16, ge=1, description="channels of an upsampled output, before the factor")
     fuse: Fuse = Field(Fuse.CONCAT, description="how the upsampled outputs are joined: concat or sum")
     norm: Literal["none", "batch"] = Field("batch", description="behind every convolution")
     pool: Literal["max", "mean"] = Field("max", description="pooling over the group before the prediction")
-    vote: str = Field("trivial", description="a prediction is the majority of the views under this group")
+    vote: str = Field("trivial", description="a prediction is that of the views under this group together")
+    ballot: Ballot = Field(Ballot.MAJORITY, description="how they vote: majority, or mean of their probabilities")
     heads: Literal[HeadChoice.BOUNDARY] = Field(HeadChoice.BOUNDARY, description="what the network says of every pixel")
+
+    @property
+    def own_symmetry(self) -> str:
+        """The group that the network commutes with by itself."""
+        return "p4m" if self.layers is Layers.DIHEDRAL_MAX else self.group
+
+    @property
+    def symmetry(self) -> str:
+        """The group that its prediction commutes with."""
+        return self.vote if resolve(self.vote, 2).order > 1 else self.own_symmetry
 
     @model_validator(mode="after")
     def _one_way(self) -> BoundaryConfig:
@@ -93,6 +116,11 @@ class BoundaryConfig(Config):
             raise ValueError(
                 f"expected layers 'plain' with group {self.group!r}: maxout over copies of a kernel serves the trivial "
                 f"group, received {self.layers.value!r}"
+            )
+        if self.combine is Combine.CONCAT and self.layers not in _LAST_TWO:
+            raise ValueError(
+                f"expected layers {', '.join(layers.value for layers in _LAST_TWO)} with combine 'concat', "
+                f"received {self.layers.value!r}"
             )
         return self
 
@@ -219,7 +247,7 @@ class BoundaryNet(DenseNetwork):
     def __init__(self, config: BoundaryConfig, in_channels: int) -> None:
         super().__init__()
         blocks = _Blocks(config, resolve(config.group, 2))
-        self.group = named("D4") if config.layers is Layers.DIHEDRAL_MAX else blocks.group
+        self.group = resolve(config.own_symmetry, 2)
         self.heads, self.stride, self.fuse = boundary_heads(), 8, config.fuse
         self.stem, stem = blocks.sequence(STEM, in_channels, lift=True)
         self.inception_a, a = blocks.sequence(INCEPTION_A, stem)
@@ -242,11 +270,7 @@ class BoundaryNet(DenseNetwork):
         Raises:
             RequestError: an image with a side shorter than :attr:`stride`, or of other channels.
         """
-        if min(image.shape[2:], default=0) < self.stride:
-            raise RequestError(
-                f"expected an image [B, C, y, x] of at least {self.stride} pixels a side, received "
-                f"{list(image.shape)}: pad it"
-            )
+        self.refuse_small(image)
         stem = self.stem(image)
         a = self.inception_a(stem)
         b = self.inception_b(self.reduction_a(a))
@@ -270,7 +294,7 @@ class _Upsampling(nn.Module):
     def __init__(self, blocks: _Blocks, before: int, stride: int) -> None:
         super().__init__()
         width = blocks.fields(blocks.config.decoded)
-        self.project = blocks.convolution(Conv(blocks.config.decoded), before)
+        self.project, _ = blocks.convolution(Conv(blocks.config.decoded), before)
         self.spread = blocks.transposed(width, stride)
 
     def forward(self, x: Tensor, size: tuple[int, ...]) -> Tensor:
@@ -294,21 +318,23 @@ class _Blocks:
             if isinstance(step, Pool):
                 made.append(ParityAvgPool(3, 1, 1) if step is Pool.MEAN else ParityMaxPool(3, 2, 1))
             elif isinstance(step, Conv):
-                made.append(self.convolution(step, before, lift=lift and not made))
-                before = self.fields(step.channels)
+                layers, before = self.convolution(step, before, lift=lift and not made)
+                made.append(layers)
             else:
                 branches, widths = zip(*(self.sequence(branch, before) for branch in step.branches), strict=True)
                 made.append(_Branches(branches))
                 before = sum(widths)
         return nn.Sequential(*made), before
 
-    def convolution(self, step: Conv, before: int, *, lift: bool = False) -> nn.Sequential:
-        """Return a convolution with its norm and ReLU."""
-        width = self.fields(step.channels)
+    def convolution(self, step: Conv, before: int, *, lift: bool = False) -> tuple[nn.Sequential, int]:
+        """Return a convolution with its norm and ReLU, and the fields that it puts out."""
+        bare = self._bare(step, before, lift)
+        width = bare.out_type.channels // self.group.order
         norm = [GroupBatchNorm(width, self.group)] if self.config.norm == "batch" else []
-        return nn.Sequential(self._bare(step, before, width, lift), *norm, nn.ReLU(inplace=True))
+        return nn.Sequential(bare, *norm, nn.ReLU(inplace=True)), width
 
-    def _bare(self, step: Conv, before: int, width: int, lift: bool) -> nn.Module:
+    def _bare(self, step: Conv, before: int, lift: bool) -> EquivariantLayer:
+        width = self.fields(step.channels)
         (y, x), layers = step.kernel, self.config.layers
         bias, padding = self.config.norm == "none", (y // 2, x // 2)
         if layers is Layers.DIHEDRAL_MAX and y * x > 1:
@@ -317,9 +343,10 @@ class _Blocks:
                 before, width, step.kernel, flips=turned, stride=step.stride, padding=padding, bias=bias
             )
         if step.last is not None and layers in _LAST_TWO:
+            how: dict[str, Any] = {"padding": padding, "bias": bias, "combine": self.config.combine}
             if _LAST_TWO[layers][step.last] is RotateMaxConv2d:
-                return RotateMaxConv2d(before, width, angles=self.config.angles, padding=padding, bias=bias)
-            return FlipMaxConv2d(before, width, step.kernel, flips=self.config.flips, padding=padding, bias=bias)
+                return RotateMaxConv2d(before, width, angles=self.config.angles, **how)
+            return FlipMaxConv2d(before, width, step.kernel, flips=self.config.flips, **how)
         if any(swaps_axes(self.group, g, step.kernel) for g in range(self.group.order)):
             return GroupRectangleConv2d(before, width, step.kernel, self.group, bias=bias)
         return GroupConv2d(
@@ -333,10 +360,3 @@ class _Blocks:
             kind = scalar_fields(named("D4"), fields)
             return SteerableConvTranspose2d(kind, kind, taps, stride=stride, padding=padding)
         return GroupConvTranspose2d(fields, fields, taps, self.group, stride=stride, padding=padding)
-
-
-_LAST_TWO = {
-    Layers.ROTATE_FLIP_MAX: (RotateMaxConv2d, FlipMaxConv2d),
-    Layers.ROTATE_MAX: (RotateMaxConv2d, RotateMaxConv2d),
-    Layers.FLIP_MAX: (FlipMaxConv2d, FlipMaxConv2d),
-}

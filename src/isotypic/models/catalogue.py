@@ -39,7 +39,7 @@ def build_dense(config: DenseModelConfig, in_channels: int) -> DenseNetwork:
     if isinstance(config, UNetConfig):
         return UNet(config, in_channels)
     net, views = BoundaryNet(config, in_channels), resolve(config.vote, 2)
-    return Voting(net, views) if views.order > 1 else net
+    return Voting(net, views, config.ballot) if views.order > 1 else net
 
 
 _FAMILIES = {"convnet": ConvNet}

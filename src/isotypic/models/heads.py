@@ -86,6 +86,14 @@ class DenseNetwork(nn.Module):
     heads: tuple[Head, ...]
     stride: int
 
+    def refuse_small(self, image: Tensor) -> None:
+        """Raise for an image with a side shorter than the stride."""
+        if min(image.shape[2:], default=0) < self.stride:
+            raise RequestError(
+                f"expected an image [B, C, y, x] of at least {self.stride} pixels a side for this network, received "
+                f"{list(image.shape)}: pad it, or take fewer stages"
+            )
+
 
 class HeadChoice(str, Enum):
     """The heads of a recipe's dense network."""

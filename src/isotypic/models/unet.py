@@ -17,7 +17,6 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from isotypic.configuration import Config
-from isotypic.errors import RequestError
 from isotypic.groups.catalogue import resolve
 from isotypic.groups.finite import FiniteGroup
 from isotypic.models.heads import (
@@ -68,6 +67,11 @@ class UNetConfig(Config):
         if taps % 2 == 0:
             raise ValueError("expected an odd number of taps, which keeps the size")
         return taps
+
+    @property
+    def symmetry(self) -> str:
+        """The group that the network commutes with."""
+        return self.group
 
     @property
     def output_heads(self) -> tuple[Head, ...]:
@@ -127,11 +131,7 @@ class UNet(DenseNetwork):
         Raises:
             RequestError: an image with a side shorter than :attr:`stride`, or of other channels.
         """
-        if min(image.shape[2:], default=0) < self.stride:
-            raise RequestError(
-                f"expected an image [B, C, y, x] of at least {self.stride} pixels a side for {len(self.encoder)} "
-                f"stages, received {list(image.shape)}: pad it, or take fewer stages"
-            )
+        self.refuse_small(image)
         x, levels = image, []
         for number, block in enumerate(self.encoder):
             x = block(self.pool(x) if number else x)

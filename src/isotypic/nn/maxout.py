@@ -142,7 +142,7 @@ class RotateMaxConv2d(MaxoutConvolution):
 
     A rotation by 45 degrees shifts the ring of the eight outer weights by one; two shifts are exactly 90 degrees. For
     the half-turn (2 angles) or all quarter-turns (4 and 8) the layer is exact on every size. 45 degrees are a
-    symmetry of one patch and not of the grid: with 8 angles the error is about 9 % behind one layer and 13 % behind
+    symmetry of one patch and not of the grid: with 8 angles the error is about 10 % behind one layer and 15 % behind
     two, measured as :mod:`isotypic.nn.steerable` says (means over random weights without bias).
 
     Args:

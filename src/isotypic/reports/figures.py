@@ -11,7 +11,7 @@ import numpy as np
 from isotypic.reports.findings import Findings
 from isotypic.reports.notation import count, signed
 from isotypic.reports.style import GRID, INK, MUTED, arm_style, draw, legend, wrapped
-from isotypic.studies.records import ArmRef, Curves
+from isotypic.studies.records import ArmRef, Curves, Roc
 from isotypic.studies.statistics import Interval, mean_interval
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MOST_PANELS = 4
 SPREAD = 0.14
+ROC_CORNER = 0.3
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,30 @@ def learning_curves(findings: Findings) -> str:
         legend(figure, panels[0, 0])
 
     return draw("learning", plot, height=0.5 + 1.8 * rows * blocks)
+
+
+def roc_curves(findings: Findings) -> str:
+    """Draw the ROC curves of the upright test at the largest size that has finished runs, whole and their corner.
+
+    A line is the mean true positive rate of an arm's runs; thin lines are single runs. Nothing where no run has one.
+    """
+    size = findings.finished
+    runs = {arm: [o.roc for o in findings.outcomes(arm, size) if o.roc] for arm in findings.arms}
+    if not any(runs.values()):
+        return ""
+
+    def plot(figure: Figure) -> None:
+        panels = figure.subplots(1, 2)
+        for axes in panels:
+            for arm, curves in runs.items():
+                _roc_lines(axes, curves, arm.label, arm_style(findings.study.info, arm).colour)
+            axes.set_xlabel("false positive rate")
+        panels[0].plot([0, 1], [0, 1], color=MUTED, linewidth=1)
+        panels[0].set_ylabel("true positive rate")
+        panels[1].set(xlim=(0, ROC_CORNER), ylim=(1 - 1.5 * ROC_CORNER, 1), title="the corner")
+        legend(figure, panels[0])
+
+    return draw("roc", plot, height=4.2)
 
 
 def declared_comparison(findings: Findings) -> str:
@@ -234,6 +259,14 @@ def _share(panels: np.ndarray, label: str) -> None:
         axes.tick_params(labelleft=axes in panels[:, 0])
     for axes in panels[:, 0]:
         axes.set_ylabel(label)
+
+
+def _roc_lines(axes: Axes, curves: list[Roc], label: str, colour: str) -> None:
+    for curve in curves:
+        axes.plot(curve.false_positive_rate, curve.true_positive_rate, color=colour, linewidth=0.6, alpha=0.5)
+    if curves:
+        mean = np.mean([curve.true_positive_rate for curve in curves], axis=0)
+        axes.plot(curves[0].false_positive_rate, mean, color=colour, linewidth=2, label=label)
 
 
 def _difference_row(axes: Axes, place: int, interval: Interval, bold: bool) -> None:

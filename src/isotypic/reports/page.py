@@ -65,6 +65,7 @@ def contents(findings: Findings, pictures: Pictures) -> dict[str, Any]:
         "failed": study.failed(),
         "missing": study.missing(),
         "group": next(record.outcome.group for record in study.records if record.outcome),
+        "environment": environments(findings),
         "settings": as_yaml(info.settings),
         "data": as_yaml(info.data),
         "pictures": pictures,
@@ -76,12 +77,21 @@ def drawings(findings: Findings, size: int) -> dict[str, str]:
     return {
         "measure": figures.measure_by_size(findings),
         "learning": figures.learning_curves(findings),
+        "roc": figures.roc_curves(findings),
         "overfitting": figures.overfitting(findings),
         "rotation": figures.measure_by_rotation(findings),
         "declared": figures.declared_comparison(findings) if findings.primary.overall else "",
         "confusion": matrices.confusion_matrices(findings, size),
         "equivariance": matrices.equivariance(findings),
     }
+
+
+def environments(findings: Findings) -> dict[str, str]:
+    """Return what the study and its cells ran on; what differs among them is listed."""
+    info = findings.study.info
+    found = [info.environment, *(record.environment for record in findings.study.records)]
+    names = dict.fromkeys(name for each in found for name in each)
+    return {name: "; ".join(dict.fromkeys(each[name] for each in found if name in each)) for name in names}
 
 
 def as_yaml(settings: dict[str, Any]) -> str:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from isotypic.groups.catalogue import named
+from isotypic.studies.environment import environment
 from isotypic.studies.folder import cell_folder, read_study, write_record
 from isotypic.studies.records import Cell, Record
 from isotypic.studies.spec import Plan, plan_from
 from isotypic.studies.systems.catalogue import system_of
-from isotypic.studies.systems.system import Job
-from isotypic.tasks.training import Progress
+from isotypic.studies.systems.system import Job, Progress
 
 CACHE_FOLDER = "cache"
 
@@ -23,18 +23,17 @@ def run_cell(study: Path, cell: Cell, *, device: str = "cpu", progress: Progress
     Args:
         study: the study's folder, with ``study.json``.
         cell: which cell.
-        device: where to train.
-        progress: called with the fraction done.
+        device: where to train and to test.
+        progress: told how far it has come.
     """
     plan, material = _opened(study)
     recipe = plan.recipe_for(cell)
     system = system_of(recipe)
     subset = system.subset(material, cell.size, cell.seed)
     group = named(plan.spec.test_group)
-    finished = system.run(Job(recipe, material, subset, group, cell.seed, device, progress))
     folder = cell_folder(study, cell)
-    finished.save(folder)
-    record = Record(cell=cell, status="done", outcome=finished.outcome)
+    finished = system.run(Job(recipe, material, subset, group, cell.seed, device, progress), folder)
+    record = Record(cell=cell, status="done", outcome=finished.outcome, environment=environment())
     write_record(folder, record, finished.predictions)
     return record
 

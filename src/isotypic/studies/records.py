@@ -155,6 +155,19 @@ class Cost(Stored):
     latency_ms: float
 
 
+class Roc(Stored):
+    """The ROC curve of the upright test, points with rising false positive rate from (0, 0) to (1, 1)."""
+
+    false_positive_rate: list[float]
+    true_positive_rate: list[float]
+
+    @model_validator(mode="after")
+    def _same_length(self) -> Self:
+        if len(self.false_positive_rate) != len(self.true_positive_rate):
+            raise ValueError("expected as many true as false positive rates")
+        return self
+
+
 class Outcome(Stored):
     """What a finished run measured.
 
@@ -169,6 +182,7 @@ class Outcome(Stored):
         equivariance_error: max |f(gx) - g f(x)| / std of f over images and elements g, in float64.
         figures: further figures of the run by name, of any scale: "differing pixels (%)".
         examples: what the cell's examples.png shows, as its caption; None where there is none.
+        roc: the ROC curve, where there are two classes.
     """
 
     group: str
@@ -182,15 +196,17 @@ class Outcome(Stored):
     equivariance_error: float
     figures: dict[str, float] = {}
     examples: str | None = None
+    roc: Roc | None = None
 
 
 class Record(Versioned):
-    """A cell that was run: done with an outcome, or failed with an error."""
+    """A cell that was run: done with an outcome, or failed with an error; and what it ran on."""
 
     cell: Cell
     status: Literal["done", "failed"]
     error: str | None = None
     outcome: Outcome | None = None
+    environment: dict[str, str] = {}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -25,9 +25,10 @@ from isotypic.studies.records import Cell, Record
 
 @dataclass(frozen=True)
 class Advanced:
-    """A worker has come so far with its cell; the fraction lies between 0 and 1."""
+    """A worker has come so far with a stage of its cell; the fraction lies between 0 and 1."""
 
     cell: Cell
+    stage: str
     fraction: float
 
 
@@ -130,7 +131,7 @@ def _serve(pipe: Connection, study: Path, threads: int, device: str) -> None:
 def _run(pipe: Connection, study: Path, cell: Cell, device: str) -> str | None:
     """Run a cell and return why it failed, if it did."""
     try:
-        run_cell(study, cell, device=device, progress=lambda fraction: pipe.send(Advanced(cell, fraction)))
+        run_cell(study, cell, device=device, progress=lambda *come: pipe.send(Advanced(cell, *come)))
     except (BrokenPipeError, ConnectionResetError):
         raise
     # Whatever a cell raises is recorded with its text and the study goes on: one cell must not cost the others.

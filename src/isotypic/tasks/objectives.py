@@ -17,6 +17,7 @@ from torch.nn import functional
 from isotypic.configuration import Config
 from isotypic.models.heads import HeadChoice
 from isotypic.tasks.discriminative import DiscriminativeConfig, discriminative_loss
+from isotypic.tasks.instances import heads_for
 from isotypic.tasks.seed_loss import SeedLossConfig, seed_loss
 
 Heads = Mapping[str, Tensor]
@@ -60,8 +61,11 @@ def boundary_loss(output: Heads, labels: Tensor, weight: float = 1.0) -> dict[st
         output: the head ``boundary [B, 2, y, x]``, logits.
         labels: integers ``[B, y, x]``, 0 or 1.
         weight: of a boundary pixel against one inside.
+
+    Raises:
+        RequestError: the head is missing, or of another batch or size than the labels.
     """
-    logits = output["boundary"]
+    (logits,) = heads_for(labels, output, "boundary")
     return {"total": functional.cross_entropy(logits, labels, logits.new_tensor([1.0, weight]))}
 
 

@@ -13,14 +13,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
+from typing_extensions import Self
 
 from isotypic.configuration import Config, assign, validated
+from isotypic.data.augmentation import pair_augmentation
 from isotypic.data.catalogue import recognise, recognise_labelled
 from isotypic.data.config import DataConfig, SegmentationDataConfig
+from isotypic.data.intensity import intensity
 from isotypic.errors import RequestError, unknown
 from isotypic.models.catalogue import DenseModelConfig, ModelConfig
 from isotypic.models.convnet import ConvNetConfig
+from isotypic.models.heads import HeadChoice
 from isotypic.models.unet import UNetConfig
 from isotypic.tasks.grouping import GroupingConfig
 from isotypic.tasks.objectives import LossConfig
@@ -71,6 +75,25 @@ class SegmentationRecipe(BaseRecipe):
     loss: LossConfig = Field(LossConfig(), description="what the network is trained for")
     grouping: GroupingConfig = Field(GroupingConfig(), description="how its output becomes instances")
     merit: Merit = Field(Merit.DICE, description="the figure that decides: dice, greedy-dice, ap50 or auc")
+
+    @field_validator("augmentation")
+    @classmethod
+    def _known_augmentation(cls, name: str) -> str:
+        pair_augmentation(name)
+        return name
+
+    @field_validator("intensity")
+    @classmethod
+    def _known_intensity(cls, name: str) -> str:
+        intensity(name)
+        return name
+
+    @model_validator(mode="after")
+    def _merit_of_the_heads(self) -> Self:
+        heads = self.model.heads
+        if self.merit is Merit.AUC and heads is not HeadChoice.BOUNDARY:
+            raise ValueError(f"expected merit dice, greedy-dice or ap50 for {heads.value} heads, received auc")
+        return self
 
 
 AnyRecipe = Recipe | SegmentationRecipe

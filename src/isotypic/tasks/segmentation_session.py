@@ -15,11 +15,13 @@ from isotypic.data.labelled_images import LabelledImages
 from isotypic.data.normalisation import Normaliser
 from isotypic.data.splits import Splits, split_labelled
 from isotypic.data.windows import WholeDataset, WindowDataset, balanced, normaliser_of, whole_loader, window_loader
+from isotypic.errors import RequestError
 from isotypic.models.catalogue import build_dense
-from isotypic.models.heads import DenseNetwork
+from isotypic.models.heads import DenseNetwork, HeadChoice
+from isotypic.models.voting import unvoted
 from isotypic.tasks.curves import LearningCurves
 from isotypic.tasks.objectives import objective
-from isotypic.tasks.recipe import SegmentationRecipe
+from isotypic.tasks.recipe import Merit, SegmentationRecipe
 from isotypic.tasks.segmentation import Segmentation
 from isotypic.tasks.training import Progress, fit, quiet_lightning
 
@@ -55,9 +57,40 @@ class TrainedSegmentation:
 
 
 def labelled_material(recipe: SegmentationRecipe, cache: Path) -> LabelledMaterial:
-    """Load the labelled images of a recipe and split them; decoded images are kept in ``cache``."""
+    """Load the labelled images of a recipe and split them; decoded images are kept in ``cache``.
+
+    Raises:
+        RequestError: what is wrong with the data, or that the network's heads are for other labels.
+    """
     labelled = load_labelled(recipe.data, cache)
-    return LabelledMaterial(labelled, split_labelled(labelled, recipe.data))
+    _refuse_other_labels(labelled, recipe.model.heads)
+    material = LabelledMaterial(labelled, split_labelled(labelled, recipe.data))
+    if recipe.merit is Merit.AUC:
+        _refuse_one_class(material)
+    return material
+
+
+def _refuse_other_labels(labelled: LabelledImages, heads: HeadChoice) -> None:
+    """Raise where boundary heads meet instances, or heads of instances meet classes."""
+    if (heads is HeadChoice.BOUNDARY) != (labelled.classes is not None):
+        has = "instances" if labelled.classes is None else f"the classes {', '.join(labelled.classes)}"
+        fitting = "embedding or offset" if labelled.classes is None else "boundary"
+        raise RequestError(
+            f"expected labels for {heads.value} heads, received {has} ({labelled.name}): set model.heads to {fitting}, "
+            "with a family that has them"
+        )
+
+
+def _refuse_one_class(material: LabelledMaterial) -> None:
+    """Raise where a test image is all boundary or has none: there is nothing to rank."""
+    labelled = material.labelled
+    for index in material.splits.test:
+        boundary = float((labelled.labels[index] > 0).mean())
+        if boundary in (0, 1):
+            raise RequestError(
+                f"{labelled.name}: expected test images with boundary and inside, received {boundary:.0%} boundary in "
+                f"{labelled.origins.names[index]}: leave it out"
+            )
 
 
 def train_segmentation(
@@ -85,7 +118,7 @@ def train_segmentation(
     normaliser = normaliser_of(labelled, subset, recipe.data)
     model = build_dense(recipe.model, labelled.channels)
     task = Segmentation(
-        model,
+        unvoted(model),
         objective(recipe.model.heads, recipe.loss),
         pair_augmentation(recipe.augmentation),
         intensity(recipe.intensity),

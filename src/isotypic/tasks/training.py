@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from isotypic.configuration import Config
 
-Progress = Callable[[float], None]
+Progress = Callable[[float], object]
 
 MONITORED = "validation loss"
 """What a task logs for the schedule ``plateau``."""
@@ -37,18 +37,20 @@ class TrainingConfig(Config):
 
     steps: int = Field(400, ge=1, description="optimiser steps")
     batch_size: int = Field(64, ge=1, description="images a step")
-    optimizer: Literal["adam", "sgd", "heavy-ball"] = Field(
-        "adam", description="adam (AdamW), sgd with Nesterov momentum 0.9, or heavy-ball: sgd with plain momentum 0.9"
+    optimizer: Literal["adam", "sgd", "nesterov"] = Field(
+        "adam", description="adam (AdamW), sgd with momentum 0.9, or nesterov: sgd with Nesterov's momentum 0.9"
     )
     learning_rate: float = Field(3e-3, gt=0, description="at the start")
-    weight_decay: float = Field(1e-4, ge=0, description="decoupled weight decay")
+    weight_decay: float = Field(1e-4, ge=0, description="decoupled in adam, an L2 penalty in sgd and nesterov")
     schedule: Literal["cosine", "constant", "poly", "plateau"] = Field(
         "cosine",
         description="of the learning rate: cosine, constant, or poly, (1 - step / steps)^0.8, over the steps; "
         "plateau: a tenth after `patience` evaluations without a lower validation loss",
     )
     patience: int = Field(10, ge=0, description="evaluations that plateau waits")
-    evaluations: int = Field(20, ge=1, description="points on the learning curve, equally spaced")
+    evaluations: int = Field(
+        20, ge=1, description="points on the learning curve, equally spaced but for the last, which is the end"
+    )
     precision: Literal["32", "bf16-mixed", "16-mixed", "64"] = Field("32", description="of the arithmetic")
     workers: int = Field(0, ge=0, description="processes that load data")
 
@@ -63,7 +65,7 @@ def optimiser(parameters: Any, config: TrainingConfig) -> torch.optim.Optimizer:
     rate, decay = config.learning_rate, config.weight_decay
     if config.optimizer == "adam":
         return torch.optim.AdamW(parameters, rate, weight_decay=decay)
-    nesterov = config.optimizer == "sgd"
+    nesterov = config.optimizer == "nesterov"
     return torch.optim.SGD(parameters, rate, momentum=0.9, nesterov=nesterov, weight_decay=decay)
 
 
@@ -108,6 +110,9 @@ def fit(
 
     Returns:
         Seconds spent.
+
+    Raises:
+        KeyboardInterrupt: it was stopped.
     """
     trainer = Trainer(
         accelerator={"cuda": "gpu"}.get(device, device),
@@ -124,7 +129,12 @@ def fit(
     )
     keep_freed_memory()
     start = time.perf_counter()
-    trainer.fit(task, train, validation)
+    try:
+        trainer.fit(task, train, validation)
+        if config.steps % config.steps_per_evaluation:  # the last interval is cut short, without its evaluation
+            trainer.validate(task, validation, verbose=False)
+    except SystemExit as end:  # what Lightning makes of an interruption
+        raise KeyboardInterrupt from end
     return time.perf_counter() - start
 
 

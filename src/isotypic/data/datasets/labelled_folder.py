@@ -7,28 +7,41 @@ Layouts, told apart in this order:
 2. ``<split>/images`` with ``<split>/labels``, where the splits are named train, val, valid, validation or test;
 3. ``<name>.png`` beside ``<name>_labels.png`` (or ``_label``, ``_masks``, ``_mask``).
 
-A label image has one number an object, 0 for the background.
+A label image has one number an object, 0 for the background. Where no label image of the set has a second object they
+are masks, and a mask of several pieces is refused; where one has, an object may be in pieces.
+
+Images are read as they are for segmentation, with all their channels and at their own depth. Those of 8 bits are kept
+as they are. If one has more, all are float32 in shares of full white, which is that of their type where images are
+normalised by the set, and that of each image (:class:`~isotypic.data.normalisation.Percentiles`) where by the image;
+then a hot pixel may lie beyond 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
+from isotypic.data.channels import converted
 from isotypic.data.config import SegmentationDataConfig
 from isotypic.data.datasets.folder import PARTS
 from isotypic.data.decoded_pairs import Pair, decoded_pairs
 from isotypic.data.labelled_images import LabelledImages, Origins
-from isotypic.data.preparation import Colour, coloured
-from isotypic.data.readers import image, label
+from isotypic.data.normalisation import Normalisation, Normaliser, Percentiles
+from isotypic.data.ragged import Ragged
+from isotypic.data.readers import label, micrograph
+from isotypic.data.readers.pixels import Pixels
 from isotypic.data.readers.tree import Tree, open_tree
 from isotypic.errors import RequestError
 
 _FOLDERS = ("labels", "masks")
 _SUFFIXES = ("_labels", "_label", "_masks", "_mask")
+_CHANNELS = MappingProxyType({"keep": None, "grey": 1, "rgb": 3})
+_UNITS: Mapping[str, Normaliser] = MappingProxyType({"set": Normalisation((0.0,), (1.0,), 1.0), "image": Percentiles()})
+"""What knows the full white of an image, by how the set is normalised."""
 
 
 class Source(NamedTuple):
@@ -45,19 +58,20 @@ def load(config: SegmentationDataConfig, cache: Path) -> LabelledImages:
     """Return the images with their objects numbered from 1.
 
     Args:
-        config: ``path`` is the folder or the zip archive; also ``colour``.
+        config: ``path`` is the folder or the zip archive; also ``colour`` and ``normalise``.
         cache: where the decoded images are kept.
 
     Raises:
         RequestError: no path, no such layout, an image without labels or labels without an image, a file that
-            cannot be read, or labels of another size than their image.
+            cannot be read, values with no full white, labels of another size than their image, or masks.
     """
     if config.path is None:
         raise RequestError("the data set 'labelled_folder' needs a path: give --data PATH")
     tree = open_tree(config.path)
     listed = sources(tree)
-    origin = ("labelled folder", tree.fingerprint(), config.colour)
-    found = decoded_pairs(listed, lambda source: _decoded(tree, source, config.colour), origin, cache)
+    origin = ("labelled folder 2", tree.fingerprint(), config.colour, config.normalise)
+    found = decoded_pairs(listed, lambda source: _decoded(tree, source, config), origin, cache)
+    _refuse_masks(tree, listed, found.labels)
     return LabelledImages(
         config.path.resolve().stem,
         found.images,
@@ -96,7 +110,7 @@ def _in_root(tree: Tree, root: str, parents: set[str]) -> list[Source]:
             f"{tree.where(prefix)}: no labels: expected a folder {' or '.join(_FOLDERS)} beside images, "
             "with one label image of the same name for each image"
         )
-    images, labels = (tree.stems(name, image.SUFFIXES) for name in (f"{prefix}images", folder))
+    images, labels = (tree.stems(name, micrograph.SUFFIXES) for name in (f"{prefix}images", folder))
     lonely = sorted(set(images) ^ set(labels))
     if lonely:
         there, missing = ("images", folder) if lonely[0] in images else (folder, "images")
@@ -110,7 +124,7 @@ def _in_root(tree: Tree, root: str, parents: set[str]) -> list[Source]:
 
 def _side_by_side(tree: Tree) -> list[Source]:
     """Pair files whose names differ by the suffix of the labels alone."""
-    stems = tree.stems("", image.SUFFIXES)
+    stems = tree.stems("", micrograph.SUFFIXES)
     found = [
         Source(name, file, stems[f"{name}{suffix}"])
         for name, file in sorted(stems.items())
@@ -128,10 +142,36 @@ def _side_by_side(tree: Tree) -> list[Source]:
     return found
 
 
-def _decoded(tree: Tree, source: Source, colour: Colour) -> Pair:
-    pixels = image.decode(tree.where(source.image), tree.read(source.image))
+def _decoded(tree: Tree, source: Source, config: SegmentationDataConfig) -> Pair:
+    opened = micrograph.decode(tree.where(source.image), tree.read(source.image))
     labels = label.decode(tree.where(source.labels), tree.read(source.labels))
-    return Pair(source.name, coloured(pixels[None], colour)[0], labels)
+    pixels = converted(opened.pixels, opened.axes, _CHANNELS[config.colour])
+    if pixels is None:
+        raise RequestError(
+            f"{tree.where(source.image)}: expected a grey or RGB image to make it {config.colour}, received "
+            f"{opened.pixels.shape[0]} channels; use --set data.colour=keep"
+        )
+    try:
+        return Pair(source.name, _kept(pixels, _UNITS[config.normalise]), labels)
+    except RequestError as error:
+        raise RequestError(f"{tree.where(source.image)}: {error}") from error
+
+
+def _kept(pixels: Pixels, unit: Normaliser) -> np.ndarray:
+    """Return an image as a set keeps it: of 8 bits, or in shares of full white."""
+    image = pixels[:, :, :]
+    if image.dtype == np.uint8:
+        return image
+    if image.dtype == np.bool_:
+        return image * np.uint8(255)
+    return np.divide(image, unit.for_image(image).scale, dtype=np.float64).astype(np.float32)
+
+
+def _refuse_masks(tree: Tree, listed: Sequence[Source], labels: Ragged) -> None:
+    """Raise when one label image of a set falls into pieces, and none has a second object."""
+    if all(image.max() <= 1 for image in labels):
+        for source, image in zip(listed, labels, strict=True):
+            label.refuse_pieces(tree.where(source.labels), image > 0)
 
 
 def _column(listed: Sequence[Source], field: str) -> np.ndarray | None:

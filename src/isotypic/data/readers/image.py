@@ -2,8 +2,8 @@
 
 Rule for the values: black and white becomes 0 and 255; 8 bits stay; 16 bits are divided by 257, so 65535
 becomes 255; floats must lie in 0..1 and are multiplied by 255; results are rounded. Rule for the channels:
-grey gives one, RGB and palettes give three, an alpha channel is dropped. Files with several pages or frames
-are refused.
+grey gives one, RGB and palettes give three, an alpha channel is dropped. Files with several frames, planes or
+other channels are refused. There is no limit to the size of an image.
 """
 
 from __future__ import annotations
@@ -12,15 +12,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from threading import Lock
 
 import imageio.v3
 import numpy as np
+import PIL.Image
 import tifffile
+from imageio.core.v3_plugin_api import PluginV3
 
+from isotypic.data.readers.pixels import unreadable
+from isotypic.data.readers.tiff import TIFF_SUFFIXES, open_tiff
 from isotypic.errors import RequestError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm", ".webp"})
-_COLOURS = frozenset(tifffile.PHOTOMETRIC[name] for name in ("MINISBLACK", "MINISWHITE", "RGB", "YCBCR"))
+_OPENING = Lock()
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -44,7 +49,7 @@ def read(path: Path) -> np.ndarray:
     if not path.is_file():
         raise RequestError(f"{path}: no such image file")
     if path.stat().st_size == 0:
-        raise _empty(path)
+        raise empty(path)
     return to_uint8(path, pixels_of(path, path))
 
 
@@ -69,13 +74,14 @@ def pixels_of(name: Path | str, source: Path | BytesIO) -> np.ndarray:
         source: the file, or its bytes.
 
     Raises:
-        RequestError: the file is empty, corrupt or of several pages.
+        RequestError: the file is empty, corrupt, of several frames or planes, or of other channels.
     """
     if isinstance(source, BytesIO) and not source.getbuffer().nbytes:
-        raise _empty(name)
+        raise empty(name)
+    if Path(name).suffix.lower() in TIFF_SUFFIXES:
+        return _decoded_tiff(name, source)
     try:
-        tiff = Path(name).suffix.lower() in (".tif", ".tiff")
-        pixels = _decoded_tiff(name, source) if tiff else _decoded_plain(name, source)
+        pixels = _decoded_plain(name, source)
     except RequestError:
         raise
     except Exception as error:  # decoders raise errors of every type on corrupt files
@@ -132,45 +138,51 @@ def to_uint8(path: Path | str, pixels: np.ndarray) -> np.ndarray:
     return np.rint(pixels * 255.0).astype(np.uint8)
 
 
+def empty(name: Path | str) -> RequestError:
+    """Return the error for an image file of no bytes."""
+    return RequestError(f"{name}: the image file is empty; remove it or fetch it again")
+
+
 @contextmanager
 def _opened_tiff(name: str, content: bytes) -> Iterator[tifffile.TiffFile]:
     if not content:
-        raise _empty(name)
+        raise empty(name)
     try:
         with tifffile.TiffFile(BytesIO(content)) as file:
             yield file
     except Exception as error:  # decoders raise errors of every type on corrupt files
-        raise _unreadable(name, error) from error
+        raise unreadable(name, error) from error
 
 
-def _decoded_tiff(path: Path | str, source: Path | BytesIO) -> np.ndarray:
-    """Return the only page of a TIFF file as [H, W] or [H, W, samples]."""
-    with tifffile.TiffFile(source) as file:
-        _refuse_pages(path, len(file.pages))
-        page = file.pages.first
-        colours = tifffile.PHOTOMETRIC(page.photometric)
-        if colours not in _COLOURS:
-            raise RequestError(f"{path}: expected a grey or RGB image, received {colours.name}")
-        planar = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and page.samplesperpixel > 1
-        pixels = page.asarray()
-        white_is_zero = colours == tifffile.PHOTOMETRIC.MINISWHITE and pixels.dtype.kind in "bu"
-    if white_is_zero:
-        pixels = ~pixels
-    return np.moveaxis(pixels, 0, -1) if planar else pixels
+def _decoded_tiff(name: Path | str, source: Path | BytesIO) -> np.ndarray:
+    pixels = open_tiff(name, source).pixels
+    if pixels.shape[0] not in (1, 3):
+        raise RequestError(f"{name}: expected a grey or RGB image, received {pixels.shape[0]} channels")
+    return pixels[:, :, :]
 
 
 def _decoded_plain(path: Path | str, source: Path | BytesIO) -> np.ndarray:
-    with imageio.v3.imopen(source, "r", plugin="pillow") as file:
-        _refuse_pages(path, file.properties(index=...).n_images)
+    with _opened_plain(source) as file:
+        frames = file.properties(index=...).n_images
+        if frames != 1:
+            raise RequestError(f"{path}: expected one image, received {frames} frames; save them as single images")
         mode = file.metadata(index=0)["mode"]
         if mode in ("CMYK", "LAB", "HSV"):
             raise RequestError(f"{path}: expected a grey or RGB image, received {mode}; convert it to RGB")
         return np.asarray(file.read(index=0))
 
 
-def _refuse_pages(path: Path | str, pages: int) -> None:
-    if pages != 1:
-        raise RequestError(f"{path}: expected one image, received {pages} pages; save them as single images")
+def _opened_plain(source: Path | BytesIO) -> PluginV3:
+    """Open a file without Pillow's limit of pixels: large is what micrographs are.
+
+    The limit is one of the whole process and looked at on opening alone, so one thread opens at a time.
+    """
+    with _OPENING:
+        limit, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None
+        try:
+            return imageio.v3.imopen(source, "r", plugin="pillow")
+        finally:
+            PIL.Image.MAX_IMAGE_PIXELS = limit
 
 
 def _channels_first(path: Path | str, pixels: np.ndarray) -> np.ndarray:
@@ -183,13 +195,9 @@ def _channels_first(path: Path | str, pixels: np.ndarray) -> np.ndarray:
     return np.moveaxis(pixels[..., :colours], -1, 0)
 
 
-def _empty(name: Path | str) -> RequestError:
-    return RequestError(f"{name}: the image file is empty; remove it or fetch it again")
-
-
 def _unreadable(name: Path | str, error: Exception) -> RequestError:
-    reason = " ".join(str(error).split())
-    return RequestError(f"{name}: cannot be read as an image ({reason})")
+    # What Pillow says, where imageio puts an error of its own before it.
+    return unreadable(name, error.__cause__ if isinstance(error.__cause__, Exception) else error)
 
 
 def _hidden(path: Path) -> bool:

@@ -9,15 +9,16 @@ TIFF, OME-TIFF, ImageJ, BigTIFF    see :mod:`isotypic.data.readers.tiff`; never 
 OME-Zarr (extra ``zarr``)          the chunks under the window, at full resolution
 =================================  =======================================================================
 
-Values stay as they are stored: 1, 8, 16 or 32 bits, or floats of any range.
+Values stay as they are stored: 1, 8, 16 or 32 bits, or floats of any range. Training reads images through here as well
+(:func:`decode`), so what is learned from is what is segmented.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
 
@@ -109,6 +110,21 @@ def open_micrograph(path: Path, *, plane: int | None = None, pixel_size: PixelSi
     return Micrograph(path.name, opened.pixels, opened.axes, pixel_size, channels)
 
 
+def decode(name: str, content: bytes) -> Opened:
+    """Return what a file that is already in memory holds, as :func:`open_micrograph` reads it.
+
+    Args:
+        name: what the file is called, for errors; its suffix tells a TIFF file.
+        content: the bytes of the file.
+
+    Raises:
+        RequestError: the file is empty, corrupt, or holds a stack.
+    """
+    if not content:
+        raise image.empty(name)
+    return _decoded(name, BytesIO(content), None)
+
+
 def _open(path: Path, plane: int | None) -> Opened:
     if not path.exists():
         raise RequestError(f"{path}: no such image file")
@@ -117,20 +133,18 @@ def _open(path: Path, plane: int | None) -> Opened:
     if path.is_dir():
         raise RequestError(f"{path}: expected an image or an OME-Zarr folder, received another folder")
     if path.stat().st_size == 0:
-        raise RequestError(f"{path}: the image file is empty; remove it or fetch it again")
-    if path.suffix.lower() in TIFF_SUFFIXES:
-        return open_tiff(path, plane)
+        raise image.empty(path)
     if path.suffix.lower() not in SUFFIXES:
         raise RequestError(f"{path}: expected one of {', '.join(sorted(SUFFIXES))} or OME-Zarr")
+    return _decoded(path, path, plane)
+
+
+def _decoded(name: Path | str, source: Path | BytesIO, plane: int | None) -> Opened:
+    if Path(name).suffix.lower() in TIFF_SUFFIXES:
+        return open_tiff(name, source, plane)
     if plane:
-        raise RequestError(f"{path}: expected plane 0, the only one of this format, received {plane}")
-    return _open_plain(path)
-
-
-def _open_plain(path: Path) -> Opened:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # large is what micrographs are
-        pixels = image.pixels_of(path, path)
+        raise RequestError(f"{name}: expected plane 0, the only one of this format, received {plane}")
+    pixels = image.pixels_of(name, source)
     return Opened(pixels, "YX" if len(pixels) == 1 else "YXS")
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from isotypic.data.readers.pixels import Opened, StoredPixels, plane_of, unreadable
 from isotypic.errors import RequestError
 
@@ -36,7 +38,7 @@ def open_zarr(path: Path, plane: int | None) -> Opened:
         group: Any = zarr.open_group(path, mode="r")
         described = _described(path, group)
         scales = described["multiscales"][0]
-        array = group[scales["datasets"][0]["path"]]
+        array = _Chunks(path, group[scales["datasets"][0]["path"]])
         axes = "".join(axis["name"][0].upper() for axis in scales["axes"])
         spacing = _spacing(scales, axes)
     except RequestError:
@@ -45,6 +47,22 @@ def open_zarr(path: Path, plane: int | None) -> Opened:
         raise unreadable(path, error) from error
     pixels = StoredPixels(array, axes, plane_of(path, axes, array.shape, plane))
     return Opened(pixels, axes, spacing, _channels(described, pixels.shape[0]))
+
+
+class _Chunks:
+    """A zarr array whose errors are those of the image."""
+
+    def __init__(self, path: Path, array: Any) -> None:
+        self.path, self.array = path, array
+        self.shape, self.dtype = array.shape, array.dtype
+
+    def __getitem__(self, window: tuple[slice | int, ...]) -> np.ndarray:
+        try:
+            return np.asarray(self.array[window])
+        except MemoryError:  # says nothing about the store
+            raise
+        except Exception as error:  # codecs raise errors of every type on damaged chunks
+            raise unreadable(self.path, error) from error
 
 
 def _described(path: Path, group: Any) -> dict[str, Any]:

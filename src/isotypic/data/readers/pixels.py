@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +13,9 @@ import numpy as np
 from isotypic.errors import RequestError
 
 Window = tuple[slice, slice, slice]
+
+_LEAST_ROWS = 256
+"""Rows that are read at a time: where fewer are, the chunks of a stored image are decoded again and again."""
 
 
 class Pixels(Protocol):
@@ -72,6 +76,28 @@ class StoredPixels:
         left = [a for a in self.axes if a in parts]
         ordered = found.transpose([left.index(a) for a in "CSYX" if a in left])
         return np.array(ordered.reshape(-1, *ordered.shape[-2:])[channels], dtype=self.dtype, order="C")
+
+
+def windows(shape: Sequence[int], values: int, step: int = 1) -> Iterator[tuple[slice, slice]]:
+    """Yield the rows and columns of windows that cover an image, each pixel once.
+
+    A window is as wide as the image unless 256 such rows are too many values; then it is narrower, not lower.
+
+    Args:
+        shape: channels, height and width.
+        values: most of a window, of all channels; exceeded where 256 rows of ``step`` columns have more.
+        step: windows begin at its multiples.
+
+    >>> [(rows.stop, columns.stop) for rows, columns in windows((1, 300, 9), values=2048)]
+    [(256, 8), (256, 9), (300, 8), (300, 9)]
+    """
+    channels, height, width = shape
+    least = -(-_LEAST_ROWS // step) * step
+    rows = max(values // max(channels * width, 1) // least, 1) * least
+    columns = max(values // max(channels * rows, 1) // step, 1) * step
+    for top in range(0, height, rows):
+        for left in range(0, width, columns):
+            yield slice(top, min(top + rows, height)), slice(left, min(left + columns, width))
 
 
 def plane_of(name: Path | str, axes: str, shape: tuple[int, ...], plane: int | None) -> dict[str, int]:

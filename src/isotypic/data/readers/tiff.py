@@ -15,6 +15,7 @@ from __future__ import annotations
 import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,12 @@ _COLOURS = frozenset(tifffile.PHOTOMETRIC[name] for name in ("MINISBLACK", "MINI
 _ALPHA = frozenset({tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA})
 
 
-def open_tiff(path: Path, plane: int | None) -> Opened:
+def open_tiff(name: Path | str, source: Path | BytesIO, plane: int | None = None) -> Opened:
     """Open a plane of a TIFF file.
 
     Args:
-        path: the file.
+        name: what the file is called, for errors.
+        source: the file, or its bytes.
         plane: which plane of a stack.
 
     Raises:
@@ -44,48 +46,54 @@ def open_tiff(path: Path, plane: int | None) -> Opened:
             no plane is chosen, or is compressed in a way that needs imagecodecs.
     """
     try:
-        file = tifffile.TiffFile(path)
+        file = tifffile.TiffFile(source)
     except Exception as error:  # decoders raise errors of every type on corrupt files
-        raise unreadable(path, error) from error
+        raise unreadable(name, error) from error
     try:
-        series = _main_series(path, file)
+        series = _main_series(name, file)
         axes, shape = series.axes, series.shape
-        at = plane_of(path, axes, shape, plane)
-        pixels = _pixels(path, file, series, at)
+        at = plane_of(name, axes, shape, plane)
+        pixels = _pixels(name, source, series, at)
         opened = Opened(pixels, axes, _spacing(file), _channels(file, pixels.shape[0]))
     except RequestError:
         file.close()
         raise
     except Exception as error:  # as above
         file.close()
-        raise unreadable(path, error) from error
+        raise unreadable(name, error) from error
     weakref.finalize(pixels, file.close)
     return opened
 
 
-def _main_series(path: Path, file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
+def _main_series(name: Path | str, file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
     series = sorted(file.series, key=lambda s: s.size, reverse=True)
     if not series:
-        raise RequestError(f"{path}: expected an image, received a TIFF file without pages")
+        raise RequestError(f"{name}: expected an image, received a TIFF file without pages")
     if len(series) > 1 and series[0].size == series[1].size:
-        raise RequestError(f"{path}: expected one image, received {len(series)}; save them as single files")
+        raise RequestError(f"{name}: expected one image, received {len(series)}; save them as single files")
     return series[0]
 
 
-def _pixels(path: Path, file: tifffile.TiffFile, series: tifffile.TiffPageSeries, at: dict[str, int]) -> Pixels:
+def _pixels(name: Path | str, source: Path | BytesIO, series: tifffile.TiffPageSeries, at: dict[str, int]) -> Pixels:
     page = series.keyframe
     colours = tifffile.PHOTOMETRIC(page.photometric)
     if colours not in _COLOURS or page.dtype is None or page.dtype.kind not in "buif":
-        raise RequestError(f"{path}: expected a grey or RGB image, received {colours.name} of {page.dtype}")
+        raise RequestError(f"{name}: expected a grey or RGB image, received {colours.name} of {page.dtype}")
     samples = _colour_samples(series)
     if series.dataoffset is not None:
-        dtype = np.dtype(series.dtype).newbyteorder(file.byteorder)
-        mapped = np.memmap(path, dtype, "r", offset=series.dataoffset, shape=series.shape)
-        pixels: Pixels = StoredPixels(mapped, series.axes, at, samples)
+        pixels: Pixels = StoredPixels(_in_one_piece(source, series, series.dataoffset), series.axes, at, samples)
     else:
-        pixels = _decoded(path, series, at, samples)
+        pixels = _decoded(name, series, at, samples)
     white_is_zero = colours == tifffile.PHOTOMETRIC.MINISWHITE and page.dtype.kind in "bu"
     return _Inverted(pixels) if white_is_zero else pixels
+
+
+def _in_one_piece(source: Path | BytesIO, series: tifffile.TiffPageSeries, offset: int) -> np.ndarray:
+    """Return values that are stored one behind the other: those of a file mapped, not read."""
+    if isinstance(source, BytesIO):
+        return series.asarray()
+    dtype = np.dtype(series.dtype).newbyteorder(series.keyframe.parent.byteorder)
+    return np.memmap(source, dtype, "r", offset=offset, shape=series.shape)
 
 
 def _colour_samples(series: tifffile.TiffPageSeries) -> int | None:
@@ -96,7 +104,7 @@ def _colour_samples(series: tifffile.TiffPageSeries) -> int | None:
     return page.samplesperpixel - sum(extra in _ALPHA for extra in page.extrasamples) or None
 
 
-def _decoded(path: Path, series: tifffile.TiffPageSeries, at: dict[str, int], samples: int | None) -> Pixels:
+def _decoded(name: Path | str, series: tifffile.TiffPageSeries, at: dict[str, int], samples: int | None) -> Pixels:
     """Return pixels that have to be decoded, at once where they are few."""
     page = series.keyframe
     lead = len(series.shape) - len(page.shape)
@@ -108,9 +116,9 @@ def _decoded(path: Path, series: tifffile.TiffPageSeries, at: dict[str, int], sa
     chosen = [series.pages[int(number)] for number in np.ravel(numbers[places])]
     pages = [each for each in chosen if each is not None]
     if len(pages) < len(chosen):
-        raise RequestError(f"{path}: {len(chosen) - len(pages)} of {len(chosen)} pages are missing")
+        raise RequestError(f"{name}: {len(chosen) - len(pages)} of {len(chosen)} pages are missing")
     if len(pages) * page.nbytes > KEPT_BYTES:
-        return _SegmentedPixels(path, page, pages, samples)
+        return _SegmentedPixels(name, page, pages, samples)
     return StoredPixels(np.stack([each.asarray() for each in pages]), "C" + page.axes, {}, samples)
 
 
@@ -127,8 +135,8 @@ class _Inverted:
 class _SegmentedPixels:
     """Pages, one behind the other along the channels, of which strips or tiles are decoded as they are asked for."""
 
-    def __init__(self, path: Path, key: tifffile.TiffPage, pages: Sequence[Page], samples: int | None) -> None:
-        self.path, self.key, self.pages, self.samples = path, key, pages, slice(samples)
+    def __init__(self, name: Path | str, key: tifffile.TiffPage, pages: Sequence[Page], samples: int | None) -> None:
+        self.name, self.key, self.pages, self.samples = name, key, pages, slice(samples)
         self.grain = (key.tilelength, key.tilewidth) if key.is_tiled else (key.rowsperstrip, key.imagewidth)
         self.grid = tuple(-(-n // g) for n, g in zip((key.imagelength, key.imagewidth), self.grain, strict=True))
         self.planar = key.planarconfig == tifffile.PLANARCONFIG.SEPARATE and key.samplesperpixel > 1
@@ -144,7 +152,7 @@ class _SegmentedPixels:
         try:
             parts = [self._page(number, rows, columns)[self.samples] for number in range(len(self.pages))]
         except Exception as error:  # decoders raise errors of every type on corrupt files
-            raise unreadable(self.path, error) from error
+            raise unreadable(self.name, error) from error
         return np.concatenate(parts)[channels]
 
     def _page(self, number: int, rows: range, columns: range) -> np.ndarray:

@@ -16,7 +16,8 @@ import numpy as np
 from skimage.color import hsv2rgb
 from skimage.segmentation import find_boundaries
 
-from isotypic.data.readers.pixels import Pixels
+from isotypic.data.levels import STRIP_VALUES
+from isotypic.data.readers.pixels import Pixels, windows
 from isotypic.errors import RequestError
 from isotypic.inference.labels import Labels
 
@@ -56,11 +57,18 @@ def _reduced(pixels: Pixels, block: int) -> np.ndarray:
     """Return the means of blocks, ``[C, y / block, x / block]`` float32, rounded up."""
     channels, height, width = pixels.shape
     small = np.empty((channels, -(-height // block), -(-width // block)), np.float32)
-    for i in range(small.shape[1]):
-        window = pixels[:, i * block : (i + 1) * block, :width].mean(1, dtype=np.float64)
-        starts = np.arange(0, width, block)
-        small[:, i] = np.add.reduceat(window, starts, 1) / np.diff([*starts, width])
+    for rows, columns in windows(pixels.shape, STRIP_VALUES, block):
+        across, along = (slice(part.start // block, -(-part.stop // block)) for part in (rows, columns))
+        small[:, across, along] = _means(_means(pixels[:, rows, columns], block, 1), block, 2)
     return small
+
+
+def _means(values: np.ndarray, block: int, axis: int) -> np.ndarray:
+    """Return the means of blocks along an axis, the last block of what is left."""
+    starts = np.arange(0, values.shape[axis], block)
+    sizes = np.diff(starts, append=values.shape[axis])
+    sums = np.add.reduceat(values, starts, axis, np.float64)
+    return np.moveaxis(np.moveaxis(sums, axis, -1) / sizes, -1, axis)
 
 
 def _coloured(image: np.ndarray) -> np.ndarray:

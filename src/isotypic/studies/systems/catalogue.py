@@ -12,12 +12,12 @@ from isotypic.studies.systems.segmentation import SegmentationSystem
 from isotypic.studies.systems.system import StudiedSystem
 from isotypic.tasks.recipe import AnyRecipe
 
-_SYSTEMS: Mapping[str, StudiedSystem[Any, Any]] = MappingProxyType(
+_SYSTEMS: Mapping[str, StudiedSystem[Any, Any, Any]] = MappingProxyType(
     {"classification": ClassificationSystem(), "segmentation": SegmentationSystem()}
 )
 
 
-def system_of(recipe: AnyRecipe) -> StudiedSystem[Any, Any]:
+def system_of(recipe: AnyRecipe) -> StudiedSystem[Any, Any, Any]:
     """Return the system of a recipe's task.
 
     Raises:

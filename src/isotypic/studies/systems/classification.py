@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from isotypic.inference.run import RunDescription, save_run
 from isotypic.metrics.classification import ClassificationScores, overfitting_ratio
 from isotypic.studies.predictions import Predictions
 from isotypic.studies.records import ROTATED, UPRIGHT, Cost, Curves, Measure, Outcome, Scores
-from isotypic.studies.systems.system import Description, Finished, Job, StudiedSystem
+from isotypic.studies.systems.system import TRAINING, Description, Finished, Job, StudiedSystem
 from isotypic.tasks.classification import invariance_error
 from isotypic.tasks.cost import latency_ms, parameter_count
 from isotypic.tasks.recipe import Recipe
@@ -30,7 +29,7 @@ ACCURACY = Measure(name="accuracy", better="is more accurate", prediction="class
 _ERROR_IMAGES = 16
 
 
-class ClassificationSystem(StudiedSystem[Recipe, Material]):
+class ClassificationSystem(StudiedSystem[Recipe, Material, Trained]):
     """Classifiers of single images."""
 
     def group(self, recipe: Recipe) -> str:
@@ -54,21 +53,27 @@ class ClassificationSystem(StudiedSystem[Recipe, Material]):
         """Draw images balanced over the classes, at least one of each."""
         return nested_subsets(material.images.labels, material.splits.train, [size], seed)[size]
 
-    def run(self, job: Job[Recipe, Material]) -> Finished:
-        """Train a classifier and count what it gets right."""
+    def train(self, job: Job[Recipe, Material]) -> Trained:
+        """Train a classifier."""
+        heard = job.stage(TRAINING)
+        return train(job.recipe, job.material, job.subset, seed=job.seed, device=job.device, progress=heard)
+
+    def test(self, job: Job[Recipe, Material], trained: Trained) -> Finished:
+        """Count what it gets right."""
         images, splits = job.material.images, job.material.splits
-        trained = train(job.recipe, job.material, job.subset, seed=job.seed, device=job.device, progress=job.progress)
         test = evaluation_batches(images, splits.test, trained.normalisation)
         on_test = evaluate(trained.model, test, job.group)
         seen = evaluation_batches(images, job.subset, trained.normalisation)
         on_train = evaluate(trained.model, seen, named("trivial"))
         outcome = _outcome(job, trained, on_test, on_train)
         right = (on_test.predicted == on_test.labels).double().numpy()
-        return Finished(
-            outcome,
-            Predictions(on_test.labels.numpy(), on_test.elements, right),
-            partial(save_run, model=trained.model, description=_run_description(job, trained, outcome)),
-        )
+        return Finished(outcome, Predictions(on_test.labels.numpy(), on_test.elements, right))
+
+    def save(
+        self, folder: Path, job: Job[Recipe, Material], trained: Trained, finished: Finished | None = None
+    ) -> None:
+        """Write the classifier."""
+        save_run(folder, trained.model, _run_description(job, trained, finished))
 
 
 def scores_of(scores: ClassificationScores) -> Scores:
@@ -110,8 +115,8 @@ def _few_images(material: Material, trained: Trained) -> Tensor:
     return torch.as_tensor(images)
 
 
-def _run_description(job: Job[Recipe, Material], trained: Trained, outcome: Outcome) -> RunDescription:
-    images, figures = job.material.images, outcome.tests[UPRIGHT].figures
+def _run_description(job: Job[Recipe, Material], trained: Trained, finished: Finished | None) -> RunDescription:
+    images = job.material.images
     return RunDescription(
         version=__version__,
         recipe=job.recipe.model_dump(mode="json"),
@@ -119,14 +124,18 @@ def _run_description(job: Job[Recipe, Material], trained: Trained, outcome: Outc
         image_shape=images.shape,
         normalisation=trained.normalisation.to_dict(),
         figures={
-            "test accuracy": figures["accuracy"],
-            "test auc": figures["AUC"],
+            **({} if finished is None else _tested(finished.outcome)),
             "training images": len(job.subset),
-            "parameters": outcome.cost.parameters,
+            "parameters": parameter_count(trained.model),
             "training seconds": round(trained.seconds, 1),
             "seed": job.seed,
         },
     )
+
+
+def _tested(outcome: Outcome) -> dict[str, float | None]:
+    figures = outcome.tests[UPRIGHT].figures
+    return {"test accuracy": figures["accuracy"], "test auc": figures["AUC"]}
 
 
 def _in_words(material: Material) -> dict[str, Any]:

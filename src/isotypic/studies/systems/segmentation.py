@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +19,28 @@ from isotypic.groups.finite import FiniteGroup
 from isotypic.inference.run import RunDescription, save_run
 from isotypic.inference.segmentation_evaluation import (
     ALL,
-    PooledScores,
     Sample,
     SegmentationEvaluation,
     SegmentedImage,
     evaluate_segmentation,
 )
-from isotypic.inference.segmenter import Segmenter
+from isotypic.inference.segmenter import Execution, Segmenter
 from isotypic.metrics.classification import overfitting_ratio
 from isotypic.metrics.equivariance import equivariance_error
 from isotypic.models.heads import output_representation
-from isotypic.studies.folder import EXAMPLES_FILE
 from isotypic.studies.predictions import Predictions
 from isotypic.studies.records import ROTATED, UPRIGHT, Cost, Curves, Outcome, Scores
 from isotypic.studies.systems.segmentation_examples import Examples
 from isotypic.studies.systems.segmentation_figures import (
     CHANGED,
     MEASURES,
-    figures_beside,
+    moved_scores,
     names_beside,
+    roc_curve,
     run_figures,
+    upright_scores,
 )
-from isotypic.studies.systems.system import Description, Finished, Job, StudiedSystem
+from isotypic.studies.systems.system import TESTING, TRAINING, Description, Finished, Job, StudiedSystem
 from isotypic.tasks.cost import latency_ms, parameter_count
 from isotypic.tasks.recipe import SegmentationRecipe
 from isotypic.tasks.segmentation_session import (
@@ -54,12 +54,12 @@ _FEW = 16
 _ERROR_SIDE = 128
 
 
-class SegmentationSystem(StudiedSystem[SegmentationRecipe, LabelledMaterial]):
+class SegmentationSystem(StudiedSystem[SegmentationRecipe, LabelledMaterial, TrainedSegmentation]):
     """Segmenters of images of any size."""
 
     def group(self, recipe: SegmentationRecipe) -> str:
-        """Return the group of the network."""
-        return recipe.model.group
+        """Return the group that the network commutes with."""
+        return recipe.model.symmetry
 
     def material(self, recipe: SegmentationRecipe, cache: Path) -> LabelledMaterial:
         """Load and split the labelled images."""
@@ -79,29 +79,48 @@ class SegmentationSystem(StudiedSystem[SegmentationRecipe, LabelledMaterial]):
         train = material.splits.train
         return nested_subsets(np.zeros(len(material.labelled), dtype=np.int64), train, [size], seed)[size]
 
-    def run(self, job: Job[SegmentationRecipe, LabelledMaterial]) -> Finished:
-        """Train a segmenter and score every test image upright and moved."""
-        trained = train_segmentation(
-            job.recipe, job.material, job.subset, seed=job.seed, device=job.device, progress=job.progress
+    def train(self, job: Job[SegmentationRecipe, LabelledMaterial]) -> TrainedSegmentation:
+        """Train a segmenter."""
+        heard = job.stage(TRAINING)
+        return train_segmentation(
+            job.recipe, job.material, job.subset, seed=job.seed, device=job.device, progress=heard
         )
-        segmenter = Segmenter(trained.model, job.recipe, trained.normaliser)
+
+    def test(self, job: Job[SegmentationRecipe, LabelledMaterial], trained: TrainedSegmentation) -> Finished:
+        """Score every test image upright and moved."""
+        segmenter = Segmenter(trained.model, job.recipe, trained.normaliser, execution=Execution(device=job.device))
         test = job.material.splits.test
         examples = Examples(len(test), job.group, MEASURES[job.recipe.merit].name)
-        on_test = _evaluate(job, segmenter, test, job.group, examples.see)
+        on_test = _evaluate(job, segmenter, test, job.group, _watch(examples, len(test), job.stage(TESTING)))
         on_train = _evaluate(job, segmenter, job.subset[:_FEW], named("trivial"))
+        trained.model.cpu()
         outcome = _outcome(job, trained, on_test, on_train, examples.caption)
-        description = _run_description(job, trained, outcome)
-        return Finished(
-            outcome,
-            Predictions(np.array(on_test.names), on_test.elements, on_test.scores),
-            partial(_save, trained=trained, description=description, examples=examples),
-        )
+        predictions = Predictions(np.array(on_test.names), on_test.elements, on_test.scores)
+        return Finished(outcome, predictions, None if examples.caption is None else examples.write)
+
+    def save(
+        self,
+        folder: Path,
+        job: Job[SegmentationRecipe, LabelledMaterial],
+        trained: TrainedSegmentation,
+        finished: Finished | None = None,
+    ) -> None:
+        """Write the segmenter."""
+        save_run(folder, trained.model, _run_description(job, trained, finished))
 
 
-def _save(folder: Path, trained: TrainedSegmentation, description: RunDescription, examples: Examples) -> None:
-    if examples.caption is not None:
-        examples.write(folder / EXAMPLES_FILE)
-    save_run(folder, trained.model, description)
+def _watch(
+    examples: Examples, images: int, heard: Callable[[float], object] | None
+) -> Callable[[SegmentedImage], object]:
+    """Return what sees every test image: it keeps examples, and tells how many there were."""
+    seen = count(1)
+
+    def see(image: SegmentedImage) -> None:
+        examples.see(image)
+        if heard is not None:
+            heard(next(seen) / images)
+
+    return see
 
 
 def _evaluate(
@@ -114,7 +133,7 @@ def _evaluate(
     recipe = job.recipe
     return evaluate_segmentation(
         segmenter.outputs,
-        _samples(job.material, indices),
+        samples(job.material, indices),
         group,
         heads=recipe.model.heads,
         grouping=recipe.grouping,
@@ -123,7 +142,8 @@ def _evaluate(
     )
 
 
-def _samples(material: LabelledMaterial, indices: np.ndarray) -> Iterator[Sample]:
+def samples(material: LabelledMaterial, indices: np.ndarray) -> Iterator[Sample]:
+    """Yield some images of a material with their kinds, where the test images are of several."""
     labelled, kinds = material.labelled, _kinds(material)
     for index in indices:
         kind = str(labelled.origins.kinds[index]) if kinds and labelled.origins.kinds is not None else ALL
@@ -145,8 +165,7 @@ def _outcome(
     examples: str | None,
 ) -> Outcome:
     few = _few_windows(job.material, trained)
-    upright = _scores(job.recipe, on_test.scores[0], on_test.upright)
-    rotated = _scores(job.recipe, on_test.scores, on_test.moved)
+    upright, rotated = upright_scores(job.recipe, on_test), moved_scores(job.recipe, on_test)
     measure, training = MEASURES[job.recipe.merit].name, float(on_train.scores.mean())
     by_element = on_test.scores.mean(1).tolist()
     return Outcome(
@@ -166,13 +185,8 @@ def _outcome(
         equivariance_error=_equivariance_error(trained, few, on_test.group),
         figures=run_figures(on_test),
         examples=None if examples is None else f"{examples}. Seed {job.seed}",
+        roc=roc_curve(on_test.upright[ALL]),
     )
-
-
-def _scores(recipe: SegmentationRecipe, scores: np.ndarray, pooled: Mapping[str, PooledScores]) -> Scores:
-    """Return the measure and the figures beside it."""
-    beside = figures_beside(recipe.model.heads, recipe.merit, pooled)
-    return Scores(figures={MEASURES[recipe.merit].name: float(scores.mean()), **beside})
 
 
 def _few_windows(material: LabelledMaterial, trained: TrainedSegmentation) -> Tensor:
@@ -195,7 +209,7 @@ def _equivariance_error(trained: TrainedSegmentation, images: Tensor, group: Fin
 
 
 def _run_description(
-    job: Job[SegmentationRecipe, LabelledMaterial], trained: TrainedSegmentation, outcome: Outcome
+    job: Job[SegmentationRecipe, LabelledMaterial], trained: TrainedSegmentation, finished: Finished | None
 ) -> RunDescription:
     labelled = job.material.labelled
     height, width = job.recipe.data.window or labelled.sizes[job.subset[0]].tolist()
@@ -207,16 +221,23 @@ def _run_description(
         normalisation=trained.normaliser.to_dict(),
         pixel_size=_side(labelled.pixel_size),
         figures={
-            **{f"test {name}": value for name, value in outcome.tests[UPRIGHT].figures.items()},
-            **outcome.figures,
-            CHANGED: outcome.changed_images,
-            "test images": len(job.material.splits.test),
+            **({} if finished is None else _tested(finished)),
             "training images": len(job.subset),
-            "parameters": outcome.cost.parameters,
+            "parameters": parameter_count(trained.model),
             "training seconds": round(trained.seconds, 1),
             "seed": job.seed,
         },
     )
+
+
+def _tested(finished: Finished) -> dict[str, Any]:
+    outcome = finished.outcome
+    return {
+        **{f"test {name}": value for name, value in outcome.tests[UPRIGHT].figures.items()},
+        **outcome.figures,
+        CHANGED: outcome.changed_images,
+        "test images": len(finished.predictions.images),
+    }
 
 
 def _side(pixel_size: tuple[float, float] | None) -> float | None:

@@ -12,14 +12,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from isotypic.inference.segmentation_evaluation import ALL, PooledScores, SegmentationEvaluation
 from isotypic.metrics.boundary import BoundaryScores
 from isotypic.metrics.instances import InstanceScores
 from isotypic.models.heads import HeadChoice
-from isotypic.studies.records import Measure
-from isotypic.tasks.recipe import Merit
+from isotypic.studies.records import Measure, Roc, Scores
+from isotypic.tasks.recipe import Merit, SegmentationRecipe
 
 MEASURES = {
     Merit.DICE: Measure(name="Dice", better="has a higher Dice coefficient", prediction="segmentation"),
@@ -63,6 +64,9 @@ _THE_SAME = {Merit.DICE: HUNGARIAN_DICE}
 """What the measure of a merit says already."""
 
 
+_ROC_POINTS = 201
+
+
 class _Figure(NamedTuple):
     kind: str
     of: Callable[[Any], Tensor]
@@ -90,6 +94,21 @@ def figures_beside(heads: HeadChoice, merit: Merit, pooled: Mapping[str, PooledS
     return {name: value if math.isfinite(value) else None for name, value in found.items()}
 
 
+def upright_scores(recipe: SegmentationRecipe, on_test: SegmentationEvaluation) -> Scores:
+    """Return the measure of the upright images and the figures beside it."""
+    return _scores(recipe, on_test.scores[0], on_test.upright)
+
+
+def moved_scores(recipe: SegmentationRecipe, on_test: SegmentationEvaluation) -> Scores:
+    """Return the measure of the images under every element and the figures beside it."""
+    return _scores(recipe, on_test.scores, on_test.moved)
+
+
+def _scores(recipe: SegmentationRecipe, scores: NDArray[np.float64], pooled: Mapping[str, PooledScores]) -> Scores:
+    beside = figures_beside(recipe.model.heads, recipe.merit, pooled)
+    return Scores(figures={MEASURES[recipe.merit].name: float(scores.mean()), **beside})
+
+
 def run_figures(on_test: SegmentationEvaluation) -> dict[str, float]:
     """Return what is measured of a run besides: of any scale."""
     upright = on_test.upright[ALL]
@@ -98,6 +117,16 @@ def run_figures(on_test: SegmentationEvaluation) -> dict[str, float]:
         images = int(upright.images)
         counts = {FOUND: int(upright.found) / images, TRUE: int(upright.true) / images}
     return {DIFFERING: on_test.differing_fraction, **counts, SECONDS: float(np.median(on_test.seconds))}
+
+
+def roc_curve(scores: PooledScores) -> Roc | None:
+    """Return the ROC curve at false positive rates that lie the closer, the smaller they are; None for instances."""
+    if not isinstance(scores, BoundaryScores):
+        return None
+    rates = np.linspace(0, 1, _ROC_POINTS) ** 2
+    truly = np.interp(rates, scores.false_positive_rate.numpy(), scores.true_positive_rate.numpy())
+    truly[0] = 0
+    return Roc(false_positive_rate=rates.tolist(), true_positive_rate=truly.tolist())
 
 
 def _figures(heads: HeadChoice, merit: Merit, kinds: Iterable[str]) -> dict[str, _Figure]:

@@ -8,19 +8,25 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from isotypic.groups.finite import FiniteGroup
+from isotypic.studies.folder import EXAMPLES_FILE
 from isotypic.studies.predictions import Predictions
 from isotypic.studies.records import Measure, Outcome
 from isotypic.tasks.recipe import BaseRecipe
-from isotypic.tasks.training import Progress
 
 R = TypeVar("R", bound=BaseRecipe)
 M = TypeVar("M")
+T = TypeVar("T")
+
+TRAINING, TESTING = "training", "testing"
+Progress = Callable[[str, float], object]
+"""Called with the stage of a job, :data:`TRAINING` or :data:`TESTING`, and the fraction of it that is done."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +58,8 @@ class Job(Generic[R, M]):
         subset: which training images are used.
         group: the test images are moved by each of its elements.
         seed: of initialisation, order and augmentation.
-        device: where to train.
-        progress: called with the fraction done.
+        device: where to train and to test.
+        progress: told how far it has come.
     """
 
     recipe: R
@@ -64,28 +70,32 @@ class Job(Generic[R, M]):
     device: str = "cpu"
     progress: Progress | None = None
 
+    def stage(self, name: str) -> Callable[[float], object] | None:
+        """Return what is told how far a stage has come, if anyone wants to know."""
+        return None if self.progress is None else partial(self.progress, name)
+
 
 @dataclass(frozen=True)
 class Finished:
-    """What a job made.
+    """What a job measured.
 
     Attributes:
-        outcome: what was measured.
+        outcome: the figures.
         predictions: the measure of every test image.
-        save: writes the trained run into a folder, and ``examples.png`` where the outcome says what it shows.
+        draw: writes the picture that the outcome has a caption of; None where it has none.
     """
 
     outcome: Outcome
     predictions: Predictions
-    save: Callable[[Path], object]
+    draw: Callable[[Path], object] | None = None
 
 
-class StudiedSystem(ABC, Generic[R, M]):
+class StudiedSystem(ABC, Generic[R, M, T]):
     """A task behind the interface of studies; it holds no state."""
 
     @abstractmethod
     def group(self, recipe: R) -> str:
-        """Return the name of the group that a recipe's network is built on; "trivial" for an ordinary network."""
+        """Return the name of the group that a recipe's network commutes with; "trivial" for an ordinary network."""
 
     @abstractmethod
     def material(self, recipe: R, cache: Path) -> M:
@@ -108,5 +118,27 @@ class StudiedSystem(ABC, Generic[R, M]):
         """
 
     @abstractmethod
-    def run(self, job: Job[R, M]) -> Finished:
-        """Train, test upright and under every element of the group, and measure."""
+    def train(self, job: Job[R, M]) -> T:
+        """Train."""
+
+    @abstractmethod
+    def test(self, job: Job[R, M], trained: T) -> Finished:
+        """Test upright and under every element of the group, and measure."""
+
+    @abstractmethod
+    def save(self, folder: Path, job: Job[R, M], trained: T, finished: Finished | None = None) -> None:
+        """Write the trained run, with what was measured where it has been tested.
+
+        Raises:
+            RequestError: it cannot be written.
+        """
+
+    def run(self, job: Job[R, M], folder: Path) -> Finished:
+        """Do a job; what it trained lies in the folder before it is tested, so that no test can lose it."""
+        trained = self.train(job)
+        self.save(folder, job, trained)
+        finished = self.test(job, trained)
+        if finished.draw is not None:
+            finished.draw(folder / EXAMPLES_FILE)
+        self.save(folder, job, trained, finished)
+        return finished

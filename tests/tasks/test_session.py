@@ -1,0 +1,73 @@
+"""A session ends at its last step, can be stopped, and refuses labels that its heads are not for."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import segmenters
+import torch
+
+from isotypic.data.ragged import Ragged
+from isotypic.errors import RequestError
+from isotypic.tasks import segmentation_session
+from isotypic.tasks.recipe import recipe_of
+from isotypic.tasks.segmentation_session import labelled_material, train_segmentation
+from isotypic.tasks.training import TrainingConfig, optimiser
+
+
+def recipe(heads="offset", **changes):
+    raw = segmenters.recipe(heads, "trivial").model_dump(mode="json")
+    raw["training"] |= changes.pop("training", {})
+    return recipe_of({**raw, **changes})
+
+
+@pytest.mark.parametrize(("steps", "points"), [(6, [2, 4, 6]), (7, [3, 6, 7]), (2, [1, 2])])
+def test_the_last_point_of_the_curves_is_the_end(steps, points):
+    wanted, found = recipe(training={"steps": steps, "evaluations": 3}), segmenters.material("offset")
+    curves = train_segmentation(wanted, found, found.splits.train[:4], seed=0).curves
+    assert curves.step == points
+    assert np.isfinite(curves.validation_loss).all()
+    assert np.isfinite(curves.train_loss).all()
+
+
+def test_a_stopped_session_says_that_it_was_stopped():
+    def stop(fraction):
+        raise KeyboardInterrupt
+
+    wanted, found = recipe(training={"steps": 4}), segmenters.material("offset")
+    with pytest.raises(KeyboardInterrupt):
+        train_segmentation(wanted, found, found.splits.train[:4], seed=0, progress=stop)
+
+
+@pytest.mark.parametrize(("name", "nesterov"), [("sgd", False), ("nesterov", True)])
+def test_momentum_goes_by_its_name(name, nesterov):
+    weight = torch.nn.Parameter(torch.ones(1))
+    (group,) = optimiser([weight], TrainingConfig(optimizer=name)).param_groups
+    assert (group["momentum"], group["nesterov"]) == (0.9, nesterov)
+
+
+@pytest.mark.parametrize(
+    ("heads", "classes", "message"),
+    [
+        ("boundary", None, "expected labels for boundary heads, received instances"),
+        ("offset", ("inside", "membrane"), "expected labels for offset heads, received the classes inside, membrane"),
+    ],
+)
+def test_labels_for_other_heads_are_refused_before_training(heads, classes, message, monkeypatch, tmp_path):
+    found = segmenters.material("offset").labelled
+    monkeypatch.setattr(segmentation_session, "load_labelled", lambda *_: replace(found, classes=classes))
+    with pytest.raises(RequestError, match=message):
+        labelled_material(recipe(heads, merit="dice"), tmp_path)
+
+
+@pytest.mark.parametrize("share", [0, 1])
+def test_a_test_image_of_one_class_has_no_roc_curve_and_is_named(share, monkeypatch, tmp_path):
+    found, wanted = segmenters.material("boundary").labelled, recipe("boundary", merit="auc")
+    monkeypatch.setattr(segmentation_session, "load_labelled", lambda *_: found)
+    test = labelled_material(wanted, tmp_path).splits.test
+    labels = [np.array(each) for each in found.labels]
+    labels[test[-1]][:] = share
+    monkeypatch.setattr(segmentation_session, "load_labelled", lambda *_: replace(found, labels=Ragged.of(labels)))
+    with pytest.raises(RequestError, match=rf"received {share:.0%} boundary in {found.origins.names[test[-1]]}"):
+        labelled_material(wanted, tmp_path)
+    assert labelled_material(recipe("boundary", merit="dice"), tmp_path).splits.test.tolist() == test.tolist()
