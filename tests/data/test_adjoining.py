@@ -48,6 +48,7 @@ def test_noise_flat_edges_and_other_sizes_are_photographs_by_themselves():
     assert whole_photographs(Ragged.of(images)).tolist() == list(range(len(images)))
 
 
+@pytest.mark.slow
 def test_no_seam_of_bbbc038_crosses_its_split(real, tmp_path):
     config = SegmentationDataConfig(dataset="bbbc038", path=real("bbbc038.zip"), colour="grey")
     labelled = load_labelled(config, tmp_path)
