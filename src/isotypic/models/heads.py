@@ -165,7 +165,9 @@ def head_layers(head: Head, fields: int, width: int, group: FiniteGroup, reduce:
         group: a group of the pixel grid.
         reduce: how a scalar head pools over the group, ``"max"`` or ``"mean"``.
     """
-    return nn.Sequential(GroupConv2d(fields, width, 1, group), nn.ReLU(), *_LAST[head.kind](head, width, group, reduce))
+    return nn.Sequential(
+        GroupConv2d(fields, width, 1, group), nn.ReLU(inplace=True), *_LAST[head.kind](head, width, group, reduce)
+    )
 
 
 def _scalar_layers(head: Head, width: int, group: FiniteGroup, reduce: str) -> tuple[nn.Module, ...]:
