@@ -22,7 +22,7 @@ import numpy as np
 import tifffile
 
 from isotypic.inference.grouping.pixels import group_pixels
-from isotypic.inference.run import load_segmentation_run
+from isotypic.inference.run import recipe_of_run
 from isotypic.inference.segmenter import Execution, Segmenter
 from isotypic.metrics.instances import InstanceMetric
 from isotypic.metrics.overlap import Labels
@@ -38,7 +38,7 @@ NEAR = 16
 
 def photographs(run: str, data: Path, cache: Path) -> tuple[LabelledMaterial, list[int]]:
     """Return the material of a run and its test images of the most frequent kind that fill a cell."""
-    recipe = load_segmentation_run(run).recipe.model_dump(mode="json")
+    recipe = recipe_of_run(run).model_dump(mode="json")
     material = labelled_material(recipe_of(with_request(recipe, data, [])), cache)
     origins, test = material.labelled.origins, material.splits.test
     if origins.kinds is not None:

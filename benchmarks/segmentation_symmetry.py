@@ -21,7 +21,7 @@ from sklearn.cluster import KMeans
 
 from isotypic.groups import FiniteGroup, named
 from isotypic.inference.grouping.foreground import semantic_foreground
-from isotypic.inference.run import load_segmentation_run
+from isotypic.inference.run import recipe_of_run
 from isotypic.inference.segmentation_evaluation import Sample
 from isotypic.inference.segmenter import Execution, Segmenter
 from isotypic.inference.tiling import AxisTiles, TileRule
@@ -143,8 +143,7 @@ def main() -> None:
     print("| run | case | arithmetic | images | Dice | instances found | most differing pixels | differing |")
     print("|---|---|---|---:|---:|---:|---:|---:|")
     for run in asked.runs:
-        asks = load_segmentation_run(run).recipe.model_dump(mode="json")
-        recipe = recipe_of(with_request(asks, asked.data, []))
+        recipe = recipe_of(with_request(recipe_of_run(run).model_dump(mode="json"), asked.data, []))
         material = labelled_material(recipe, asked.cache)
         for case in CASES:
             if case.unsorted and recipe.model.heads is not HeadChoice.EMBEDDING:

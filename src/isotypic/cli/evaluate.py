@@ -23,12 +23,11 @@ from isotypic.groups.catalogue import named
 from isotypic.groups.finite import FiniteGroup
 from isotypic.inference.evaluation import evaluate
 from isotypic.inference.run import Run, load_run, recipe_of_run
-from isotypic.inference.segmentation_evaluation import evaluate_segmentation
 from isotypic.inference.segmenter import Execution, Segmenter
 from isotypic.metrics.equivariance import equivariance_error
 from isotypic.studies.cell import CACHE_FOLDER
 from isotypic.studies.systems.classification import ACCURACY, scores_of
-from isotypic.studies.systems.segmentation import samples
+from isotypic.studies.systems.segmentation import evaluated, samples
 from isotypic.studies.systems.segmentation_figures import DIFFERING, MEASURES, moved_scores, upright_scores
 from isotypic.tasks.recipe import Recipe, SegmentationRecipe, recipe_of, with_request
 from isotypic.tasks.segmentation_session import labelled_material
@@ -89,14 +88,8 @@ def _segmenter(
     if segmenter.channels != found.labelled.channels:
         raise _other_channels(segmenter.channels or 0, found.labelled.channels)
     indices = _indices(found.splits, len(found.labelled), part)
-    result = evaluate_segmentation(
-        segmenter.outputs,
-        track(samples(found, indices), "testing", total=len(indices), transient=True),
-        group,
-        heads=recipe.model.heads,
-        grouping=recipe.grouping,
-        merit=recipe.merit,
-    )
+    images = track(samples(found, indices), "testing", total=len(indices), transient=True)
+    result = evaluated(segmenter, recipe, images, group)
     tests = {"upright": upright_scores(recipe, result), _all(group): moved_scores(recipe, result)}
     title = f"{len(result.names)} images, group {group.name}"
     by_element = dict(zip(result.elements, result.scores.mean(1).tolist(), strict=True))

@@ -59,7 +59,8 @@ def main() -> None:
         errors.print(f"[bold red]error:[/] {escape(str(error))}")
         sys.exit(2)
     except KeyboardInterrupt:
-        errors.print("stopped" + "; the same command goes on from here" * (words[:1] in ([name] for name in RESUMED)))
+        resumed = words and words[0] in RESUMED
+        errors.print("stopped; the same command goes on from here" if resumed else "stopped")
         sys.exit(130)
 
 

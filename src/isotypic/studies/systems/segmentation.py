@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from itertools import count
 from pathlib import Path
@@ -91,8 +91,9 @@ class SegmentationSystem(StudiedSystem[SegmentationRecipe, LabelledMaterial, Tra
         segmenter = Segmenter(trained.model, job.recipe, trained.normaliser, execution=Execution(device=job.device))
         test = job.material.splits.test
         examples = Examples(len(test), job.group, MEASURES[job.recipe.merit].name)
-        on_test = _evaluate(job, segmenter, test, job.group, _watch(examples, len(test), job.stage(TESTING)))
-        on_train = _evaluate(job, segmenter, job.subset[:_FEW], named("trivial"))
+        seen = _watch(examples, len(test), job.stage(TESTING))
+        on_test = evaluated(segmenter, job.recipe, samples(job.material, test), job.group, seen)
+        on_train = evaluated(segmenter, job.recipe, samples(job.material, job.subset[:_FEW]), named("trivial"))
         trained.model.cpu()
         outcome = _outcome(job, trained, on_test, on_train, examples.caption)
         predictions = Predictions(np.array(on_test.names), on_test.elements, on_test.scores)
@@ -123,22 +124,17 @@ def _watch(
     return see
 
 
-def _evaluate(
-    job: Job[SegmentationRecipe, LabelledMaterial],
+def evaluated(
     segmenter: Segmenter,
-    indices: np.ndarray,
+    recipe: SegmentationRecipe,
+    images: Iterable[Sample],
     group: FiniteGroup,
     watch: Callable[[SegmentedImage], object] | None = None,
 ) -> SegmentationEvaluation:
-    recipe = job.recipe
+    """Score a segmenter as its recipe says (:func:`evaluate_segmentation`)."""
+    heads, grouping, merit = recipe.model.heads, recipe.grouping, recipe.merit
     return evaluate_segmentation(
-        segmenter.outputs,
-        samples(job.material, indices),
-        group,
-        heads=recipe.model.heads,
-        grouping=recipe.grouping,
-        merit=recipe.merit,
-        watch=watch,
+        segmenter.outputs, images, group, heads=heads, grouping=grouping, merit=merit, watch=watch
     )
 
 
