@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -171,6 +172,50 @@ def test_trained_weights_are_reproducible(isotypic, tmp_path):
     a, b, c = (load_file(run / "weights.safetensors") for run in runs)
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert not all(torch.equal(a[name], c[name]) for name in a)
+
+
+KEPT_AT_EVERY_STEP = """
+from isotypic.cli.main import main
+from isotypic.tasks.checkpoints import Checkpoint
+Checkpoint.__init__.__defaults__ = (0.0,)
+main()
+"""
+
+
+def test_a_killed_training_goes_on_and_ends_the_same(isotypic, tmp_path):
+    """SIGKILL in the middle; then the same command, and the run is that of one that was not killed."""
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    words = ("train", "digits", *settings(*FAST, "training.steps=1000", "augmentation=d4"), "--out")
+    kept = killed / "checkpoint.ckpt"
+    with subprocess.Popen([sys.executable, "-c", KEPT_AT_EVERY_STEP, *words, killed], stdout=subprocess.PIPE) as first:
+        while not kept.exists():
+            assert first.poll() is None, "it ended before it could be killed"
+            time.sleep(0.01)
+        first.kill()
+    assert [path.name for path in killed.iterdir() if path.is_file() and path.name[0] != "."] == [kept.name]
+    again, once = isotypic(*words, killed), isotypic(*words, whole)
+    assert f"going on from {kept}" in again.stdout
+    assert "going on" not in once.stdout
+    assert sorted(path.name for path in killed.iterdir() if path.name[0] != ".") == ["run.yaml", "weights.safetensors"]
+    assert (killed / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
+    assert _figures(again.stdout) == _figures(once.stdout) != []
+    taken = isotypic(*words, killed)
+    assert (taken.returncode, "found a run" in taken.stderr) == (2, True)
+
+
+def test_a_training_with_other_settings_does_not_go_on(isotypic, tmp_path, monkeypatch):
+    words = ("train", "digits", "--out", tmp_path, *settings(*FAST))
+    monkeypatch.setattr("isotypic.studies.systems.classification.evaluate", _fail)
+    with pytest.raises(RuntimeError, match="no test"):
+        isotypic(*words)
+    monkeypatch.undo()
+    other = isotypic(*words, "--set", "training.learning_rate=0.1")
+    assert other.returncode == 2
+    assert "another recipe, other images or another seed: give another --out, or delete it" in other.stderr
+
+
+def _fail(*_):
+    raise RuntimeError("no test")
 
 
 def test_check_names_the_layer_that_breaks(isotypic, tmp_path, monkeypatch):

@@ -103,6 +103,16 @@ def test_an_epoch_can_be_resumed_by_its_number(number):
     assert runs[2] != runs[3]
 
 
+@pytest.mark.parametrize("number", [None, 3])
+def test_the_stream_can_be_resumed_at_any_batch(number):
+    whole = BatchSampler(COUNT, 5, True, 1, number)
+    batches = [batch for _ in range(4) for batch in whole]
+    for first in range(len(batches)):
+        resumed = BatchSampler(COUNT, 5, True, 1, number)
+        resumed.start_at(first)
+        assert [batch for _ in range(4) for batch in resumed][: len(batches) - first] == batches[first:]
+
+
 def test_a_broken_off_epoch_does_not_come_again():
     sampler = BatchSampler(COUNT, 5, True, 1)
     first = list(islice(sampler, 2))

@@ -113,6 +113,14 @@ class TestWindows:
         assert list(resumed) == runs[2] != runs[1]
         assert len(resumed) == 5
 
+    def test_the_stream_can_be_resumed_at_any_batch(self):
+        whole = WindowSampler(BatchSampler(4, 3, True, 1, 5), 1)
+        batches = [batch for _ in range(3) for batch in whole]
+        for first in range(len(batches)):
+            resumed = WindowSampler(BatchSampler(4, 3, True, 1, 5), 1)
+            resumed.start_at(first)
+            assert [batch for _ in range(3) for batch in resumed][: len(batches) - first] == batches[first:]
+
     def test_every_place_comes_equally_often(self):
         part = dataset(size=(38, 52), rows=[0])
         firsts = torch.cat([labels[:, 0, 0] for _, labels in window_loader(part, 50, seed=0, steps=60)])

@@ -28,7 +28,7 @@ COMMANDS = {
 }
 
 
-RESUMED = ("study", "segment")
+RESUMED = ("study", "train", "segment")
 """Commands that go on where they were stopped."""
 
 

@@ -20,6 +20,7 @@ from isotypic.studies.cell import CACHE_FOLDER
 from isotypic.studies.records import ROTATED, UPRIGHT, Measure
 from isotypic.studies.systems.catalogue import system_of
 from isotypic.studies.systems.system import TESTING, TRAINING, Finished, Job, StudiedSystem
+from isotypic.tasks.checkpoints import CHECKPOINT_FILE
 from isotypic.tasks.recipe import read_recipe, recipe_of, with_request
 
 EXAMPLE = "Example: isotypic train digits --out runs/one --set model.group=p4 --set augmentation=none"
@@ -33,13 +34,18 @@ def command(
     seed: Seed = 0,
     device: Device = "cpu",
 ) -> None:
-    """Train on all training images, test upright and turned, and write weights.safetensors and run.yaml."""
+    """Train on all training images, test upright and turned, and write weights.safetensors and run.yaml.
+
+    A training that was stopped goes on when the same command is given again.
+    """
     console = Console()
     settings = recipe_of(with_request(read_recipe(recipe), data, set_ or []))
     system = system_of(settings)
     group = named(system.group(settings))
     folder = out or Path("runs") / f"{settings.name}-{group.name}-seed{seed}"
     _refuse_taken(folder)
+    if (folder / CHECKPOINT_FILE).exists():
+        console.print(f"going on from {folder / CHECKPOINT_FILE}", highlight=False, soft_wrap=True)
     material = system.material(settings, folder / CACHE_FOLDER)
     about = system.describe(settings, material)
     whole = np.sort(system.subset(material, about.available, seed))
@@ -65,6 +71,8 @@ def _table(order: int, measure: Measure, finished: Finished) -> Table:
 
 
 def _refuse_taken(folder: Path) -> None:
+    if (folder / CHECKPOINT_FILE).exists():
+        return
     if folder.exists() and (not folder.is_dir() or any(path.name != CACHE_FOLDER for path in folder.iterdir())):
         has = "a run" if (folder / DESCRIPTION).exists() else "other files"
         raise RequestError(f"expected an empty folder at {folder}, found {has}; give another --out")

@@ -58,12 +58,17 @@ def converted(pixels: Pixels, axes: str, wanted: int | None) -> Pixels | None:
     if have == 1 and wanted == 3:
         return View(pixels, 3, lambda grey: np.repeat(grey, 3, 0))
     if have == 3 and wanted == 1 and "S" in axes:
-        return View(pixels, 1, _grey)
+        return View(pixels, 1, lambda colours: grey(colours)[None])
     return None
 
 
-def _grey(colours: np.ndarray) -> np.ndarray:
+def grey(colours: np.ndarray) -> np.ndarray:
+    """Return ``0.2989 R + 0.587 G + 0.114 B`` of ``colours[0], colours[1], colours[2]``, of the same type.
+
+    >>> grey(np.array([[255, 0], [255, 0], [255, 2]], np.uint8)).tolist()
+    [255, 0]
+    """
     # Product by product: a dot product may round a value by its place, and a turned image would differ.
     red, green, blue = (share * colour for share, colour in zip(_LUMA, colours, strict=True))
-    grey = (red + green + blue)[None]
-    return grey.astype(colours.dtype) if colours.dtype.kind == "f" else np.rint(grey).astype(colours.dtype)
+    mixed = red + green + blue
+    return mixed.astype(colours.dtype) if colours.dtype.kind == "f" else np.rint(mixed).astype(colours.dtype)

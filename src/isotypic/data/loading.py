@@ -89,7 +89,7 @@ class BatchSampler(Sampler[list[int]]):
             raise RequestError(f"expected a seed of at least 0, received {seed}")
         self.count, self.batch_size, self.steps = count, batch_size, steps
         self.shuffle, self.seed = shuffle, seed
-        self.epoch = 0
+        self.epoch, self.first = 0, 0
 
     def __len__(self) -> int:
         return -(-self.count // self.batch_size) if self.steps is None else self.steps
@@ -98,11 +98,16 @@ class BatchSampler(Sampler[list[int]]):
         """Say which epoch comes next; otherwise each iteration goes on to the next one."""
         self.epoch = epoch
 
+    def start_at(self, batch: int) -> None:
+        """Say which batch of all epochs comes next."""
+        self.epoch, self.first = divmod(batch, len(self))
+
     def __iter__(self) -> Iterator[list[int]]:
         # a generator: DataLoader makes iterators that it never draws from, and those must not count as epochs
         epoch, self.epoch = self.epoch, self.epoch + 1
+        first, self.first = self.first, 0
         length = self.count if self.steps is None else self.steps * self.batch_size
-        yield from self._batches(epoch * length, (epoch + 1) * length)
+        yield from self._batches(epoch * length + first * self.batch_size, (epoch + 1) * length)
 
     def _batches(self, start: int, stop: int) -> Iterator[list[int]]:
         """Yield the positions ``start..stop`` of the stream in batches."""

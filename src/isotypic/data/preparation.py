@@ -1,7 +1,6 @@
 """Bringing uint8 images to the channels and the size that a request names.
 
-Colour: ``grey = 0.2989 R + 0.587 G + 0.114 B`` rounded to the nearest integer; ``rgb`` repeats a grey
-channel.
+Colour: as in :mod:`isotypic.data.channels`; ``rgb`` repeats a grey channel.
 Size: bilinear with anti-aliasing on half-integer pixel centres, which commutes with the flips and quarter
 turns of the pixel grid up to the rounding to integers.
 """
@@ -14,12 +13,12 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
+from isotypic.data.channels import grey
 from isotypic.data.config import DataConfig
 from isotypic.errors import RequestError
 
 Colour = Literal["keep", "grey", "rgb"]
 
-_LUMA = np.array([0.2989, 0.587, 0.114])
 _BLOCK = 1024
 
 
@@ -62,7 +61,7 @@ def coloured(images: np.ndarray, colour: Colour) -> np.ndarray:
         )
     if colour == "rgb":
         return np.repeat(images, 3, axis=1)
-    return np.rint(np.einsum("c,nchw->nhw", _LUMA, images)).astype(np.uint8)[:, None]
+    return grey(np.moveaxis(images, 1, 0))[:, None]
 
 
 def resized(images: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:

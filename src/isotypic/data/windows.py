@@ -126,9 +126,13 @@ class WindowSampler(Sampler[list[Window]]):
         """Say which epoch comes next; otherwise each iteration goes on to the next one."""
         self.batches.set_epoch(epoch)
 
+    def start_at(self, batch: int) -> None:
+        """Say which batch of all epochs comes next."""
+        self.batches.start_at(batch)
+
     def __iter__(self) -> Iterator[list[Window]]:
-        epoch = self.batches.epoch
-        for number, batch in enumerate(self.batches):
+        epoch, first = self.batches.epoch, self.batches.first
+        for number, batch in enumerate(self.batches, first):
             places = np.random.default_rng([self.seed, epoch, number]).random((len(batch), 2)).tolist()
             yield [Window(position, *place) for position, place in zip(batch, places, strict=True)]
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
@@ -15,72 +13,37 @@ from isotypic.data.loading import Batch
 from isotypic.groups.finite import FiniteGroup
 from isotypic.metrics.equivariance import equivariance_error
 from isotypic.ops.action import act
-from isotypic.tasks.curves import LearningCurves
-from isotypic.tasks.training import MONITORED, TrainingConfig, configured
+from isotypic.tasks.followed import FollowedTask, Tally
+from isotypic.tasks.training import TrainingConfig
 
 
-class _Tally:
-    """Sums of loss and hits over the images of one interval."""
-
-    def __init__(self) -> None:
-        self.loss, self.hits, self.count = torch.zeros(()), torch.zeros(()), 0
-
-    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        self.loss = self.loss + loss.detach().cpu() * len(labels)
-        self.hits = self.hits + (logits.argmax(1) == labels).sum().cpu()
-        self.count += len(labels)
-
-    def means(self) -> tuple[float, float]:
-        """Return mean loss and accuracy; NaN where there was no image."""
-        return float(self.loss / self.count), float(self.hits / self.count)
-
-
-class Classification(LightningModule):
-    """A classifier under training.
+class Classification(FollowedTask):
+    """A classifier under training; the score of its curves is accuracy.
 
     Args:
         model: maps images ``[B, C, y, x]`` to logits ``[B, classes]``.
         augmentation: applied to training batches only.
         config: the budget.
-
-    Attributes:
-        curves: the learning curves so far; the score is accuracy.
     """
 
     def __init__(self, model: nn.Module, augmentation: nn.Module, config: TrainingConfig) -> None:
-        super().__init__()
-        self.model, self.augmentation, self.config = model, augmentation, config
-        self.curves = LearningCurves()
-        self._train, self._validation = _Tally(), _Tally()
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the logits."""
-        return self.model(images)
+        super().__init__(model, config)
+        self.augmentation = augmentation
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Return the loss of one augmented batch."""
         images, labels = batch
-        logits = self.model(self.augmentation(images))
-        loss = functional.cross_entropy(logits, labels)
-        self._train.add(loss, logits, labels)
-        return loss
+        return self._step(self.augmentation(images), labels, self.trained)
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        """Add one batch to the validation tally."""
-        images, labels = batch
+        """Add one batch to the validation figures."""
+        self._step(*batch, self.validated)
+
+    def _step(self, images: Tensor, labels: Tensor, tally: Tally) -> Tensor:
         logits = self.model(images)
-        self._validation.add(functional.cross_entropy(logits, labels), logits, labels)
-
-    def on_validation_epoch_end(self) -> None:
-        """Record one point of the curves."""
-        validation = self._validation.means()
-        self.curves.record(self.trainer.global_step, self._train.means(), validation)
-        self.log(MONITORED, validation[0])
-        self._train, self._validation = _Tally(), _Tally()
-
-    def configure_optimizers(self) -> Any:
-        """Return the recipe's optimiser with its schedule."""
-        return configured(self.model.parameters(), self.config)
+        loss = functional.cross_entropy(logits, labels)
+        tally.add(loss, len(labels), (logits.argmax(1) == labels).sum(), len(labels))
+        return loss
 
 
 def probabilities(model: nn.Module, batches: DataLoader[Batch], group: FiniteGroup) -> tuple[Tensor, Tensor]:

@@ -19,6 +19,7 @@ from isotypic.errors import RequestError
 from isotypic.models.catalogue import build_dense
 from isotypic.models.heads import DenseNetwork, HeadChoice
 from isotypic.models.voting import unvoted
+from isotypic.tasks.checkpoints import Checkpoint
 from isotypic.tasks.curves import LearningCurves
 from isotypic.tasks.objectives import objective
 from isotypic.tasks.recipe import Merit, SegmentationRecipe
@@ -101,6 +102,7 @@ def train_segmentation(
     seed: int,
     device: str = "cpu",
     progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> TrainedSegmentation:
     """Train the network of a recipe on some of its training images.
 
@@ -111,6 +113,7 @@ def train_segmentation(
         seed: of initialisation, order, windows and augmentation.
         device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
         progress: called with the fraction done.
+        checkpoint: where it goes on from, if it was stopped, and is kept.
     """
     quiet_lightning()
     torch.manual_seed(seed)
@@ -130,5 +133,5 @@ def train_segmentation(
         windows, config.batch_size, seed=seed, workers=config.workers, steps=config.steps_per_evaluation
     )
     whole = whole_loader(WholeDataset(labelled, material.splits.validation, normaliser))
-    seconds = fit(task, batches, whole, config, device=device, progress=progress)
+    seconds = fit(task, batches, whole, config, device=device, progress=progress, checkpoint=checkpoint)
     return TrainedSegmentation(model.cpu(), normaliser, task.curves, seconds)

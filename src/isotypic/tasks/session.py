@@ -17,6 +17,7 @@ from isotypic.data.loading import ArrayDataset, Batch, loader
 from isotypic.data.normalisation import Normalisation
 from isotypic.data.splits import Splits, split
 from isotypic.models.catalogue import build
+from isotypic.tasks.checkpoints import Checkpoint
 from isotypic.tasks.classification import Classification
 from isotypic.tasks.curves import LearningCurves
 from isotypic.tasks.recipe import Recipe
@@ -67,6 +68,7 @@ def train(
     seed: int,
     device: str = "cpu",
     progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Trained:
     """Train the network of a recipe on some of its training images.
 
@@ -77,6 +79,7 @@ def train(
         seed: of initialisation, order and augmentation.
         device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
         progress: called with the fraction done.
+        checkpoint: where it goes on from, if it was stopped, and is kept.
     """
     quiet_lightning()
     torch.manual_seed(seed)
@@ -99,6 +102,7 @@ def train(
         config,
         device=device,
         progress=progress,
+        checkpoint=checkpoint,
     )
     return Trained(model.cpu(), normalisation, task.curves, seconds)
 

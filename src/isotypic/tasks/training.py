@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Callable
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
 from isotypic.configuration import Config
+from isotypic.tasks.checkpoints import Checkpoint, Keeper
 
 Progress = Callable[[float], object]
 
@@ -74,7 +75,9 @@ def configured(parameters: Any, config: TrainingConfig) -> dict[str, Any]:
     chosen = optimiser(parameters, config)
     if config.schedule == "plateau":
         plateau = ReduceLROnPlateau(chosen, patience=config.patience)
-        return {"optimizer": chosen, "lr_scheduler": {"scheduler": plateau, "monitor": MONITORED}}
+        # by steps: at the end of an epoch that was resumed Lightning would leave it out
+        when = {"monitor": MONITORED, "interval": "step", "frequency": config.steps_per_evaluation}
+        return {"optimizer": chosen, "lr_scheduler": {"scheduler": plateau, **when}}
     return {"optimizer": chosen, "lr_scheduler": {"scheduler": schedule(chosen, config), "interval": "step"}}
 
 
@@ -97,30 +100,40 @@ def fit(
     *,
     device: str = "cpu",
     progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> float:
-    """Train a task for its budget of steps.
+    """Train a task for its budget of steps, or what is left of it where it was stopped.
 
     Args:
         task: what to train; it records its own curves at every validation.
-        train: batches; an epoch of it is one interval between evaluations.
+        train: batches by a sampler with ``start_at``; an epoch of it is one interval between evaluations.
         validation: batches for the curves.
         config: the budget.
         device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
         progress: called with the fraction done, after every interval and now and then within.
+        checkpoint: where it goes on from, if it was stopped, and is kept; it lies there at the end as well.
 
     Returns:
-        Seconds spent.
+        Seconds spent, before it was stopped included.
 
     Raises:
         KeyboardInterrupt: it was stopped.
+        RequestError: the checkpoint is damaged, or of another training.
     """
+    before = checkpoint.read() if checkpoint else None
+    spent = before.seconds if before else 0.0
+    if before:
+        cast("_Resumable", train.sampler).start_at(before.step)
+    callbacks: list[Callback] = [_Report(progress, config.steps)] if progress else []
+    if checkpoint:
+        callbacks.append(Keeper(checkpoint, spent))
     trainer = Trainer(
         accelerator={"cuda": "gpu"}.get(device, device),
         devices=1,
         max_steps=config.steps,
         max_epochs=-1,
         precision=config.precision,
-        callbacks=[_Report(progress, config.steps)] if progress else [],
+        callbacks=callbacks,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -130,12 +143,13 @@ def fit(
     keep_freed_memory()
     start = time.perf_counter()
     try:
-        trainer.fit(task, train, validation)
+        resumed = checkpoint.path if checkpoint and before else None
+        trainer.fit(task, train, validation, ckpt_path=resumed, weights_only=True)
         if config.steps % config.steps_per_evaluation:  # the last interval is cut short, without its evaluation
             trainer.validate(task, validation, verbose=False)
     except SystemExit as end:  # what Lightning makes of an interruption
         raise KeyboardInterrupt from end
-    return time.perf_counter() - start
+    return spent + time.perf_counter() - start
 
 
 @cache
@@ -156,6 +170,10 @@ def quiet_lightning() -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"lightning\..*")
+
+
+class _Resumable(Protocol):
+    def start_at(self, batch: int) -> None: ...
 
 
 class _Report(Callback):

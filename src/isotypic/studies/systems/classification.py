@@ -19,7 +19,7 @@ from isotypic.inference.run import RunDescription, save_run
 from isotypic.metrics.classification import ClassificationScores, overfitting_ratio
 from isotypic.studies.predictions import Predictions
 from isotypic.studies.records import ROTATED, UPRIGHT, Cost, Curves, Measure, Outcome, Scores
-from isotypic.studies.systems.system import TRAINING, Description, Finished, Job, StudiedSystem
+from isotypic.studies.systems.system import Description, Finished, Job, StudiedSystem
 from isotypic.tasks.classification import invariance_error
 from isotypic.tasks.cost import latency_ms, parameter_count
 from isotypic.tasks.recipe import Recipe
@@ -55,8 +55,7 @@ class ClassificationSystem(StudiedSystem[Recipe, Material, Trained]):
 
     def train(self, job: Job[Recipe, Material]) -> Trained:
         """Train a classifier."""
-        heard = job.stage(TRAINING)
-        return train(job.recipe, job.material, job.subset, seed=job.seed, device=job.device, progress=heard)
+        return train(job.recipe, job.material, job.subset, **job.training())
 
     def test(self, job: Job[Recipe, Material], trained: Trained) -> Finished:
         """Count what it gets right."""

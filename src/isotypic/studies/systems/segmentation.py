@@ -40,7 +40,7 @@ from isotypic.studies.systems.segmentation_figures import (
     run_figures,
     upright_scores,
 )
-from isotypic.studies.systems.system import TESTING, TRAINING, Description, Finished, Job, StudiedSystem
+from isotypic.studies.systems.system import TESTING, Description, Finished, Job, StudiedSystem
 from isotypic.tasks.cost import latency_ms, parameter_count
 from isotypic.tasks.recipe import SegmentationRecipe
 from isotypic.tasks.segmentation_session import (
@@ -81,10 +81,7 @@ class SegmentationSystem(StudiedSystem[SegmentationRecipe, LabelledMaterial, Tra
 
     def train(self, job: Job[SegmentationRecipe, LabelledMaterial]) -> TrainedSegmentation:
         """Train a segmenter."""
-        heard = job.stage(TRAINING)
-        return train_segmentation(
-            job.recipe, job.material, job.subset, seed=job.seed, device=job.device, progress=heard
-        )
+        return train_segmentation(job.recipe, job.material, job.subset, **job.training())
 
     def test(self, job: Job[SegmentationRecipe, LabelledMaterial], trained: TrainedSegmentation) -> Finished:
         """Score every test image upright and moved."""

@@ -5,10 +5,12 @@ All else is the same for every task: the grid of cells, the runner, the statisti
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -18,6 +20,7 @@ from isotypic.groups.finite import FiniteGroup
 from isotypic.studies.folder import EXAMPLES_FILE
 from isotypic.studies.predictions import Predictions
 from isotypic.studies.records import Measure, Outcome
+from isotypic.tasks.checkpoints import CHECKPOINT_FILE, Checkpoint
 from isotypic.tasks.recipe import BaseRecipe
 
 R = TypeVar("R", bound=BaseRecipe)
@@ -60,6 +63,7 @@ class Job(Generic[R, M]):
         seed: of initialisation, order and augmentation.
         device: where to train and to test.
         progress: told how far it has come.
+        kept: where the training is kept until the job is done, and goes on from; None for nowhere.
     """
 
     recipe: R
@@ -69,10 +73,23 @@ class Job(Generic[R, M]):
     seed: int
     device: str = "cpu"
     progress: Progress | None = None
+    kept: Path | None = None
+
+    def training(self) -> dict[str, Any]:
+        """Return what every session of training is told besides the recipe and the images."""
+        checkpoint = None if self.kept is None else Checkpoint(self.kept, self._identity())
+        heard = self.stage(TRAINING)
+        return {"seed": self.seed, "device": self.device, "progress": heard, "checkpoint": checkpoint}
 
     def stage(self, name: str) -> Callable[[float], object] | None:
         """Return what is told how far a stage has come, if anyone wants to know."""
         return None if self.progress is None else partial(self.progress, name)
+
+    def _identity(self) -> str:
+        """Return a digest of what decides about the trained weights."""
+        recipe = self.recipe.model_dump(mode="json", exclude={"title", "description"})
+        said = json.dumps({"recipe": recipe, "seed": self.seed, "images": self.subset.tolist()}, sort_keys=True)
+        return sha256(said.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -134,11 +151,13 @@ class StudiedSystem(ABC, Generic[R, M, T]):
         """
 
     def run(self, job: Job[R, M], folder: Path) -> Finished:
-        """Do a job; what it trained lies in the folder before it is tested, so that no test can lose it."""
-        trained = self.train(job)
+        """Do a job, or go on where it was stopped; no test can lose what was trained, which is saved before."""
+        kept = folder / CHECKPOINT_FILE
+        trained = self.train(replace(job, kept=kept))
         self.save(folder, job, trained)
         finished = self.test(job, trained)
         if finished.draw is not None:
             finished.draw(folder / EXAMPLES_FILE)
         self.save(folder, job, trained, finished)
+        kept.unlink(missing_ok=True)
         return finished
