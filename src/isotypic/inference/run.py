@@ -31,6 +31,7 @@ from isotypic.errors import RequestError, unknown
 from isotypic.files import write_atomically, write_text
 from isotypic.models.catalogue import build, build_dense
 from isotypic.models.heads import DenseNetwork
+from isotypic.ops.layout import channels_last
 from isotypic.tasks.recipe import AnyRecipe, Recipe, SegmentationRecipe, recipe_of
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ class Run:
 
     def _batch(self, images: np.ndarray) -> Tensor:
         with torch.inference_mode():
-            return self.model(self.normalisation.apply(torch.from_numpy(np.ascontiguousarray(images)))).softmax(1)
+            normalised = self.normalisation.apply(torch.from_numpy(np.ascontiguousarray(images)))
+            return self.model(channels_last(normalised)).softmax(1)
 
 
 @dataclass(frozen=True)

@@ -226,7 +226,7 @@ class Segmenter:
 
     def _network(self, normalisation: Normalisation, tile: Tensor) -> Tensor:
         image = normalisation.apply(tile.to(self.execution.precision.dtype))
-        output: Tensor = self.model(channels_last(image.to(self.device)))  # the faster way where nothing is learned
+        output: Tensor = self.model(channels_last(image.to(self.device)))  # as in training
         heads = split_heads(output, self.model.heads)
         if "seed" in heads:
             # Before tiles are blended: the mean of probabilities is one, and needs no further array.

@@ -20,6 +20,7 @@ from isotypic.groups.catalogue import resolve
 from isotypic.groups.fields import regular_fields, scalar_fields
 from isotypic.groups.finite import FiniteGroup
 from isotypic.nn.layer import EquivariantLayer
+from isotypic.ops.maximum import field_maximum
 from isotypic.ops.resampling import pool_window, resize_linear
 
 Extent = int | Sequence[int]
@@ -195,8 +196,8 @@ class GroupPool(EquivariantLayer):
         self.check(x)
         if self.in_type.group.order == 1:
             return x
-        fields = x.unflatten(1, (self.in_type.fields, -1))
-        return fields.amax(2) if self.reduce is Reduction.MAX else fields.mean(2)
+        order = self.in_type.group.order
+        return field_maximum(x, order) if self.reduce is Reduction.MAX else x.unflatten(1, (-1, order)).mean(2)
 
 
 class InvariantHead(nn.Module):

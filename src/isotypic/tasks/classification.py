@@ -13,6 +13,7 @@ from isotypic.data.loading import Batch
 from isotypic.groups.finite import FiniteGroup
 from isotypic.metrics.equivariance import equivariance_error
 from isotypic.ops.action import act
+from isotypic.ops.layout import channels_last
 from isotypic.tasks.followed import FollowedTask, Tally
 from isotypic.tasks.training import TrainingConfig
 
@@ -40,7 +41,7 @@ class Classification(FollowedTask):
         self._step(*batch, self.validated)
 
     def _step(self, images: Tensor, labels: Tensor, tally: Tally) -> Tensor:
-        logits = self.model(images)
+        logits = self(images)
         loss = functional.cross_entropy(logits, labels)
         tally.add(loss, len(labels), (logits.argmax(1) == labels).sum(), len(labels))
         return loss
@@ -63,7 +64,7 @@ def probabilities(model: nn.Module, batches: DataLoader[Batch], group: FiniteGro
     with torch.inference_mode():
         for images, truth in batches:
             images = images.to(device)  # noqa: PLW2901
-            moved = [model(act(images, g, group)).softmax(1).cpu() for g in range(group.order)]
+            moved = [model(channels_last(act(images, g, group))).softmax(1).cpu() for g in range(group.order)]
             found.append(torch.stack(moved))
             labels.append(truth)
     return torch.cat(found, 1), torch.cat(labels)

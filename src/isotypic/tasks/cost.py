@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from isotypic.ops.layout import channels_last
+
 
 def parameter_count(model: nn.Module) -> int:
     """Return how many numbers a model learns."""
@@ -17,7 +19,7 @@ def parameter_count(model: nn.Module) -> int:
 def latency_ms(model: nn.Module, image: Tensor, repeats: int = 30) -> float:
     """Return the median milliseconds that one image ``[C, y, x]`` takes, at batch 1, in evaluation mode."""
     model.eval()
-    batch = image[None].to(next(model.parameters()).device)
+    batch = channels_last(image[None].to(next(model.parameters()).device))
     seconds = []
     with torch.inference_mode():
         for _ in range(repeats + 3):

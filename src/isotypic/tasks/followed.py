@@ -9,6 +9,7 @@ from typing import Any
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
+from isotypic.ops.layout import channels_last
 from isotypic.tasks.curves import LearningCurves
 from isotypic.tasks.training import MONITORED, TrainingConfig, configured
 
@@ -63,8 +64,8 @@ class FollowedTask(LightningModule):
         self.trained, self.validated = Tally(), Tally()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return what the network says of a batch."""
-        return self.model(images)
+        """Return what the network says of a batch; it gets its channels last, which makes most networks faster."""
+        return self.model(channels_last(images))
 
     def on_validation_epoch_end(self) -> None:
         """Record one point of the curves."""
