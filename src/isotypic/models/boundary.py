@@ -33,7 +33,7 @@ from isotypic.groups.fields import scalar_fields
 from isotypic.groups.finite import FiniteGroup
 from isotypic.models.heads import DenseNetwork, HeadChoice, boundary_heads
 from isotypic.models.matching import Match, matched_fields
-from isotypic.models.voting import Ballot
+from isotypic.models.voting import Ballot, Voting
 from isotypic.nn.copies import Flips, Turns
 from isotypic.nn.layer import EquivariantLayer
 from isotypic.nn.maxout import Combine, FlipMaxConv2d, RotateMaxConv2d
@@ -279,6 +279,12 @@ class BoundaryNet(DenseNetwork):
         maps = [up(x, size) for up, x in zip(self.upsamplings, (stem, a, b, c), strict=True)]
         joined = torch.cat(maps, 1) if self.fuse is Fuse.CONCAT else torch.stack(maps).sum(0)
         return self.predict(self.pool(joined.relu()))
+
+
+def boundary_network(config: BoundaryConfig, in_channels: int) -> DenseNetwork:
+    """Return the network of a configuration, alone or in the views that vote."""
+    net, views = BoundaryNet(config, in_channels), resolve(config.vote, 2)
+    return Voting(net, views, config.ballot) if views.order > 1 else net
 
 
 class _Branches(nn.ModuleList):

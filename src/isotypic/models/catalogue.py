@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
 from torch import nn
 
-from isotypic.groups.catalogue import resolve
-from isotypic.models.boundary import BoundaryConfig, BoundaryNet
+from isotypic.configuration import Config
+from isotypic.models.boundary import BoundaryConfig, boundary_network
 from isotypic.models.convnet import ConvNet, ConvNetConfig
 from isotypic.models.heads import DenseNetwork
 from isotypic.models.unet import UNet, UNetConfig
-from isotypic.models.voting import Voting
 
 ModelConfig = ConvNetConfig
 """The ``model`` section of a recipe for classification; a union over the families, told apart by ``family``."""
 
 DenseModelConfig = UNetConfig | BoundaryConfig
 """The ``model`` section of a recipe for segmentation, likewise."""
+
+_CLASSIFIERS: Mapping[type[Config], Callable[[Any, int, int], nn.Module]] = MappingProxyType({ConvNetConfig: ConvNet})
+_DENSE: Mapping[type[Config], Callable[[Any, int], DenseNetwork]] = MappingProxyType(
+    {UNetConfig: UNet, BoundaryConfig: boundary_network}
+)
 
 
 def build(config: ModelConfig, in_channels: int, classes: int) -> nn.Module:
@@ -26,7 +34,7 @@ def build(config: ModelConfig, in_channels: int, classes: int) -> nn.Module:
         in_channels: channels of the image.
         classes: how many logits.
     """
-    return _FAMILIES[config.family](config, in_channels, classes)
+    return _CLASSIFIERS[type(config)](config, in_channels, classes)
 
 
 def build_dense(config: DenseModelConfig, in_channels: int) -> DenseNetwork:
@@ -36,10 +44,4 @@ def build_dense(config: DenseModelConfig, in_channels: int) -> DenseNetwork:
         config: family, group, widths and heads.
         in_channels: channels of the image.
     """
-    if isinstance(config, UNetConfig):
-        return UNet(config, in_channels)
-    net, views = BoundaryNet(config, in_channels), resolve(config.vote, 2)
-    return Voting(net, views, config.ballot) if views.order > 1 else net
-
-
-_FAMILIES = {"convnet": ConvNet}
+    return _DENSE[type(config)](config, in_channels)
