@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, TypeVar, get_args
 
@@ -72,35 +73,52 @@ def _parse(value: str, assignment: str) -> Any:
 
 def _first_problem(error: ValidationError, model: type[BaseModel]) -> str:
     problem = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in problem["loc"])
+    place = _place(model, problem["loc"])
+    key, context = ".".join(map(str, place.parts)), problem.get("ctx", {})
     if problem["type"] == "extra_forbidden":
-        return _unknown_key(key, str(problem["loc"][-1]), _fields_at(model, problem["loc"][:-1]))
+        return f"unknown key {key!r}: {_hint(str(place.parts[-1]), sorted(place.known))}"
     if problem["type"] == "union_tag_not_found":
-        return f"{key}: expected the key {problem['ctx']['discriminator']}, found none"
+        return f"{key}: expected the key {context['discriminator']}, found none"
+    if problem["type"] == "union_tag_invalid":
+        families = [tag.strip("'") for tag in context["expected_tags"].split(", ")]
+        name = context["discriminator"].strip("'")
+        return f"{key}: unknown {name} {context['tag']!r}: {_hint(context['tag'], families)}"
     whole = problem["type"] == "missing" or isinstance(problem["input"], Mapping)  # a section says itself what is wrong
     received = "" if whole else f", received {problem['input']!r}"
     message = problem["msg"].removeprefix("Value error, ")
     return f"{key + ': ' if key else ''}{message[0].lower() + message[1:]}{received}"
 
 
-def _unknown_key(key: str, last: str, known: list[str]) -> str:
-    near = get_close_matches(last, known, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"unknown key {key!r}: {hint}Known: {', '.join(known)}"
+def _hint(word: str, known: list[str]) -> str:
+    near = get_close_matches(word, known, n=1)
+    return f"{f'did you mean {near[0]!r}? ' if near else ''}Known: {', '.join(known)}"
 
 
-def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    """Return the field names of the section that an error's location leads to."""
-    sections = [model]
-    for part in path:
-        inner = [kind for section in sections for kind in _models_of(section, part)]
-        sections = inner or sections
-    return sorted({name for section in sections for name in section.model_fields})
+@dataclass(frozen=True)
+class _Place:
+    """Where an error is: the keys as they are written in YAML, and those that are known beside the last one."""
+
+    parts: list[int | str]
+    known: set[str]
 
 
-def _models_of(section: type[BaseModel], part: int | str) -> list[type[BaseModel]]:
-    field = section.model_fields.get(str(part))
-    return [] if field is None else _models_in(field.annotation)
+def _place(model: type[BaseModel], location: tuple[int | str, ...]) -> _Place:
+    """Follow an error's location, in which a section that is one of several is followed by its tag."""
+    parts: list[int | str] = []
+    beside = inner = [model]
+    discriminator: str | None = None
+    for part in location:
+        if discriminator is not None:
+            inner = [kind for kind in inner if part in get_args(kind.model_fields[discriminator].annotation)] or inner
+            discriminator = None
+            continue
+        parts.append(part)
+        beside = inner or beside
+        fields = [section.model_fields[str(part)] for section in beside if str(part) in section.model_fields]
+        inner = [kind for field in fields for kind in _models_in(field.annotation)]
+        tags = [field.discriminator for field in fields if isinstance(field.discriminator, str)]
+        discriminator = tags[0] if tags else None
+    return _Place(parts, {name for section in beside for name in section.model_fields})
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -10,6 +10,17 @@ SECTION = {
     "a value of another kind": ("training", {"steps": "many"}, "training.steps: input should be a valid integer, "),
     "no section": ("grouping", 3, "grouping: input should be a valid dictionary"),
     "an unknown key": ("training", {"step": 3}, "unknown key 'training.step': did you mean 'steps'? Known: batch_size"),
+    "a key of another family": (
+        "model",
+        {"family": "unet", "width": 2},
+        "unknown key 'model.width': did you mean 'head_width'? Known: embedding_dimension, family, group, head_width, "
+        "heads, kernel_size, match, norm, pool, stages, upsampling",
+    ),
+    "a family that is not there": (
+        "model",
+        {"family": "unett"},
+        "model: unknown family 'unett': did you mean 'unet'? Known: unet, boundary",
+    ),
     "a name that nobody has": (
         "augmentation",
         "d5",
@@ -19,7 +30,7 @@ SECTION = {
     "a value by our own rule": (
         "model",
         {"family": "unet", "kernel_size": 4},
-        "model.unet.kernel_size: expected an odd number of taps",
+        "model.kernel_size: expected an odd number of taps",
     ),
 }
 WHOLE = {
@@ -32,7 +43,7 @@ WHOLE = {
     "one of another section": (
         "model",
         {"family": "boundary", "group": "p4", "layers": "rotate_max"},
-        "model.boundary: expected layers 'plain' with group 'p4': maxout over copies of a kernel serves the trivial "
+        "model: expected layers 'plain' with group 'p4': maxout over copies of a kernel serves the trivial "
         "group, received 'rotate_max'",
     ),
 }

@@ -9,18 +9,23 @@ from typing import Any
 from torch import nn
 
 from isotypic.configuration import Config
+from isotypic.models.allconv import AllConv, AllConvConfig
 from isotypic.models.boundary import BoundaryConfig, boundary_network
 from isotypic.models.convnet import ConvNet, ConvNetConfig
+from isotypic.models.densenet import DenseNet, DenseNetConfig
 from isotypic.models.heads import DenseNetwork
 from isotypic.models.unet import UNet, UNetConfig
+from isotypic.models.vgg import Vgg16, VggConfig
 
-ModelConfig = ConvNetConfig
+ModelConfig = ConvNetConfig | VggConfig | AllConvConfig | DenseNetConfig
 """The ``model`` section of a recipe for classification; a union over the families, told apart by ``family``."""
 
 DenseModelConfig = UNetConfig | BoundaryConfig
 """The ``model`` section of a recipe for segmentation, likewise."""
 
-_CLASSIFIERS: Mapping[type[Config], Callable[[Any, int, int], nn.Module]] = MappingProxyType({ConvNetConfig: ConvNet})
+_CLASSIFIERS: Mapping[type[Config], Callable[[Any, int, int], nn.Module]] = MappingProxyType(
+    {ConvNetConfig: ConvNet, VggConfig: Vgg16, AllConvConfig: AllConv, DenseNetConfig: DenseNet}
+)
 _DENSE: Mapping[type[Config], Callable[[Any, int], DenseNetwork]] = MappingProxyType(
     {UNetConfig: UNet, BoundaryConfig: boundary_network}
 )

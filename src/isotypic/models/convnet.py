@@ -28,6 +28,8 @@ class ConvNetConfig(Config):
     stages: list[list[int]] = Field([[16], [32, 32]], description="channels of the plain network, stage by stage")
     kernel_size: int = Field(3, ge=1, description="taps along each axis; odd")
     dropout: float = Field(0.0, ge=0, lt=1, description="probability to drop a field after a stage")
+    hidden: list[int] = Field([], description="features of linear layers before the last")
+    hidden_dropout: float = Field(0.0, ge=0, lt=1, description="probability to drop a feature of these")
     pool: Literal["max", "mean"] = Field("max", description="pooling over the group before the last layer")
 
 
@@ -58,7 +60,9 @@ class ConvNet(nn.Module):
             if config.dropout:
                 blocks.append(GroupDropout(before, self.group, config.dropout))
         self.features = nn.Sequential(*blocks)
-        self.head = InvariantHead(before, classes, self.group, config.pool)
+        self.head = InvariantHead(
+            before, classes, self.group, config.pool, hidden=config.hidden, dropout=config.hidden_dropout
+        )
 
     def _block(self, before: int, width: int, kernel: int, lift: bool) -> list[nn.Module]:
         conv = GroupConv2d(before, width, kernel, self.group, lift=lift, padding=kernel // 2, bias=False)

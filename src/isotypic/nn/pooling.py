@@ -210,23 +210,46 @@ class InvariantHead(nn.Module):
         out_features: numbers to put out, such as classes.
         group: the group or its name.
         reduce: how to pool over the group, ``"max"`` or ``"mean"``.
+        hidden: features of further linear layers before the last, each with ReLU and dropout behind it.
+        dropout: probability to drop one of their features.
         dim: axes of space, where the group is given by name.
     """
 
     def __init__(
-        self, fields: int, out_features: int, group: str | FiniteGroup, reduce: str = "max", *, dim: int = 2
+        self,
+        fields: int,
+        out_features: int,
+        group: str | FiniteGroup,
+        reduce: str = "max",
+        *,
+        hidden: Sequence[int] = (),
+        dropout: float = 0.0,
+        dim: int = 2,
     ) -> None:
         super().__init__()
         if out_features < 1:
             raise RequestError(f"expected at least one output feature, received {out_features}")
         self.pool = GroupPool(fields, group, reduce, dim=dim)
-        self.linear = nn.Linear(fields, out_features)
+        before, layers = fields, []
+        for width in hidden:
+            layers += [_hidden(before, width), nn.ReLU(inplace=True), nn.Dropout(dropout)]
+            before = width
+        last = nn.Linear(before, out_features)
+        self.linear = nn.Sequential(*layers, last) if layers else last
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``[B, out_features]``."""
         axes = tuple(range(2, x.dim()))
         pooled = self.pool(x.mean(axes, keepdim=True))
         return self.linear(pooled.flatten(1))
+
+
+def _hidden(features: int, width: int) -> nn.Linear:
+    """Return a linear layer that a ReLU follows, initialised as He et al. do."""
+    layer = nn.Linear(features, width)
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 _MAX_POOLS = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}

@@ -46,7 +46,7 @@ class Recipe(BaseRecipe):
 
     task: Literal["classification"] = Field("classification", description="what is learned")
     data: DataConfig = Field(DataConfig(), description="the images")
-    model: ModelConfig = Field(ConvNetConfig(), description="the network")
+    model: ModelConfig = Field(ConvNetConfig(), description="the network", discriminator="family")
 
 
 class Merit(str, Enum):
