@@ -7,9 +7,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 from isotypic.data.config import DataConfig, SegmentationDataConfig
-from isotypic.data.datasets import bbbc038, cremi, digits, folder, labelled_folder, medmnist, mnist, stack
+from isotypic.data.datasets import bbbc038, cremi, digits, folder, labelled_folder, medmnist, mnist, pcam, stack
 from isotypic.data.image_set import ImageSet
 from isotypic.data.labelled_images import LabelledImages, refuse_small
+from isotypic.data.readers.hdf5 import SUFFIXES
 from isotypic.data.readers.tree import open_tree
 from isotypic.data.synthetic import sticks
 from isotypic.errors import RequestError, unknown
@@ -18,7 +19,13 @@ Loader = Callable[[DataConfig, Path], ImageSet]
 LabelledLoader = Callable[[SegmentationDataConfig, Path], LabelledImages]
 
 DATASETS: Mapping[str, Loader] = MappingProxyType(
-    {"digits": digits.load, "mnist": mnist.load, "medmnist": medmnist.load, "folder": folder.load}
+    {
+        "digits": digits.load,
+        "mnist": mnist.load,
+        "medmnist": medmnist.load,
+        "pcam": pcam.load,
+        "folder": folder.load,
+    }
 )
 LABELLED: Mapping[str, LabelledLoader] = MappingProxyType(
     {
@@ -68,8 +75,8 @@ def recognise(path: Path) -> str:
     """Return the name of the data set that reads a path.
 
     Args:
-        path: an ``.npz`` file (medmnist), an IDX file or a folder with one (mnist), or another folder
-            (folder).
+        path: an ``.npz`` file (medmnist), an IDX file or a folder with one (mnist), a folder with PatchCamelyon's
+            HDF5 files (pcam), or another folder (folder).
 
     Raises:
         RequestError: nothing is there, or it is a file of another kind.
@@ -77,6 +84,8 @@ def recognise(path: Path) -> str:
     if not path.exists():
         raise RequestError(f"{path}: no such file or folder; give --data PATH with one that exists")
     if path.is_dir():
+        if pcam.recognises(file.name for file in path.iterdir()):
+            return "pcam"
         return "mnist" if mnist.image_files(path) else "folder"
     if path.suffix.lower() == ".npz":
         return "medmnist"
@@ -95,10 +104,10 @@ def recognise_labelled(path: Path) -> str:
     Raises:
         RequestError: nothing is there, or it is a file of another kind.
     """
-    if path.is_file() and path.suffix.lower() in cremi.SUFFIXES:
+    if path.is_file() and path.suffix.lower() in SUFFIXES:
         return "cremi"
     names = open_tree(path).names
-    if path.is_dir() and any(Path(name).suffix.lower() in cremi.SUFFIXES for name in names):
+    if path.is_dir() and any(Path(name).suffix.lower() in SUFFIXES for name in names):
         return "cremi"
     if bbbc038.recognises(names):
         return "bbbc038"

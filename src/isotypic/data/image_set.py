@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -13,13 +13,33 @@ from isotypic.errors import RequestError
 PARTS = ("train", "validation", "test")
 
 
+class ImageArray(Protocol):
+    """Images ``[N, C, H, W]``: a NumPy array, or one that reads its rows when they are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As of an array."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """As of an array."""
+
+    @property
+    def ndim(self) -> int:
+        """As of an array."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any) -> np.ndarray: ...
+
+
 @dataclass(frozen=True, eq=False)
 class ImageSet:
     """Images with their labels and, where known, the patients and the split they came with.
 
     Args:
         name: what the set is called in records and errors.
-        images: ``[N, C, H, W]``, uint8 in 0..255 or float32; may be a ``np.memmap``.
+        images: ``[N, C, H, W]``, uint8 in 0..255 or float32; may be a ``np.memmap``, or lazy.
         labels: ``[N]`` int64, an index into ``classes``.
         classes: the names of the classes.
         subjects: ``[N]`` str, the patient (or group) of each image, or None.
@@ -31,7 +51,7 @@ class ImageSet:
     """
 
     name: str
-    images: np.ndarray
+    images: ImageArray
     labels: np.ndarray
     classes: tuple[str, ...]
     subjects: np.ndarray | None = None
@@ -69,12 +89,12 @@ class ImageSet:
         return full_scale(self.images)
 
 
-def full_scale(images: np.ndarray) -> float:
+def full_scale(images: ImageArray) -> float:
     """Return the value of full white in an array of images: 255 for uint8, 1.0 for floats."""
     return 255.0 if images.dtype == np.uint8 else 1.0
 
 
-def _check_images(name: str, images: np.ndarray) -> None:
+def _check_images(name: str, images: ImageArray) -> None:
     if images.ndim != 4 or images.dtype not in (np.uint8, np.float32):
         raise RequestError(
             f"{name}: expected images [N, C, H, W] of uint8 or float32, received {list(images.shape)} of {images.dtype}"

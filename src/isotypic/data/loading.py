@@ -1,6 +1,7 @@
 """Batches of normalised images for training and evaluation, the same for any number of workers.
 
-Order: the stream of images is one permutation after another, each drawn from (seed, number of the pass).
+Order: the stream of images is one permutation after another, each drawn from (seed, number of the pass). Images that
+lie on disk are permuted in blocks of neighbours, a few of which are mixed at a time, so that they are read as blocks.
 Without ``steps`` an epoch is one pass. With ``steps`` an epoch is the next ``steps * batch_size`` images of
 the stream: every image comes once before any comes again, and training sets of different sizes get the same
 budget.
@@ -9,16 +10,25 @@ budget.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from isotypic.data.image_set import ImageSet
+from isotypic.data.lazy import BLOCK, MIXED, Blocks
 from isotypic.data.normalisation import Normalisation
 from isotypic.errors import RequestError
 
 Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+class Mixing(NamedTuple):
+    """Shuffle blocks of so many neighbours, and the images within so many blocks at a time."""
+
+    size: int
+    blocks: int
 
 
 class ArrayDataset(Dataset[Batch]):
@@ -28,8 +38,8 @@ class ArrayDataset(Dataset[Batch]):
     ``__getitems__`` give a whole batch ``[B, C, H, W]`` with its labels ``[B]`` int64.
 
     Args:
-        image_set: where the images are; may be a memory map, which workers share.
-        indices: the images of this part.
+        image_set: where the images are; may be a memory map, which workers share, or a lazy array.
+        indices: the images of this part; those of a lazy array are put in ascending order.
         normalisation: fitted to the training part.
 
     Raises:
@@ -38,6 +48,10 @@ class ArrayDataset(Dataset[Batch]):
 
     def __init__(self, image_set: ImageSet, indices: np.ndarray, normalisation: Normalisation) -> None:
         self.indices = np.asarray(indices, dtype=np.int64)
+        self._blocks = None
+        if not isinstance(image_set.images, np.ndarray):
+            self.indices = np.sort(self.indices)
+            self._blocks = Blocks(image_set.images, self.indices)
         if not len(self.indices) or self.indices.min() < 0 or self.indices.max() >= len(image_set):
             raise RequestError(
                 f"{image_set.name}: expected at least one index in 0..{len(image_set) - 1}, "
@@ -48,6 +62,11 @@ class ArrayDataset(Dataset[Batch]):
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    @property
+    def mixed(self) -> Mixing | None:
+        """How images are to be shuffled: None for at random, each on its own."""
+        return None if self._blocks is None else Mixing(BLOCK, MIXED)
 
     @property
     def labels(self) -> np.ndarray:
@@ -62,9 +81,10 @@ class ArrayDataset(Dataset[Batch]):
 
     def __getitems__(self, positions: Sequence[int]) -> Batch:
         """Return the images ``[B, C, H, W]`` float32 and the labels ``[B]`` at some positions."""
-        rows = self.indices[np.asarray(positions)]
-        images = torch.from_numpy(np.asarray(self.image_set.images[rows]))
-        return self.normalisation.apply(images), torch.from_numpy(self.image_set.labels[rows])
+        places = np.asarray(positions)
+        rows = self.indices[places]
+        images = np.asarray(self.image_set.images[rows]) if self._blocks is None else self._blocks[places]
+        return self.normalisation.apply(torch.from_numpy(images)), torch.from_numpy(self.image_set.labels[rows])
 
 
 class BatchSampler(Sampler[list[int]]):
@@ -76,19 +96,28 @@ class BatchSampler(Sampler[list[int]]):
         shuffle: draw a new order in every pass; otherwise every pass is in order.
         seed: of the order.
         steps: batches an epoch, each full; None makes an epoch one pass, its last batch maybe shorter.
+        mixed: what is shuffled; None for all images at random.
 
     Raises:
         RequestError: a number is not positive, or the seed is negative.
     """
 
-    def __init__(self, count: int, batch_size: int, shuffle: bool, seed: int, steps: int | None = None) -> None:
+    def __init__(  # noqa: PLR0917
+        self,
+        count: int,
+        batch_size: int,
+        shuffle: bool,
+        seed: int,
+        steps: int | None = None,
+        mixed: Mixing | None = None,
+    ) -> None:
         for what, value in (("images", count), ("batch size", batch_size), ("steps", steps)):
             if value is not None and value < 1:
                 raise RequestError(f"expected {what} of at least 1, received {value}")
         if seed < 0:
             raise RequestError(f"expected a seed of at least 0, received {seed}")
         self.count, self.batch_size, self.steps = count, batch_size, steps
-        self.shuffle, self.seed = shuffle, seed
+        self.shuffle, self.seed, self.mixed = shuffle, seed, mixed
         self.epoch, self.first = 0, 0
 
     def __len__(self) -> int:
@@ -125,7 +154,13 @@ class BatchSampler(Sampler[list[int]]):
     def _order(self, number: int) -> list[int]:
         if not self.shuffle:
             return list(range(self.count))
-        return np.random.default_rng([self.seed, number]).permutation(self.count).tolist()
+        generator = np.random.default_rng([self.seed, number])
+        if self.mixed is None:
+            return generator.permutation(self.count).tolist()
+        blocks = np.split(np.arange(self.count), range(self.mixed.size, self.count, self.mixed.size))
+        order = generator.permutation(len(blocks))
+        windows = np.split(order, range(self.mixed.blocks, len(order), self.mixed.blocks))
+        return [i for window in windows for i in generator.permutation(np.concatenate([blocks[b] for b in window]))]
 
 
 def loader(
@@ -156,7 +191,7 @@ def loader(
         raise RequestError(f"expected workers of at least 0, received {workers}")
     return DataLoader(
         dataset,
-        sampler=BatchSampler(len(dataset), batch_size, shuffle, seed, steps),
+        sampler=BatchSampler(len(dataset), batch_size, shuffle, seed, steps, dataset.mixed),
         batch_size=None,  # the sampler gives whole batches
         num_workers=workers,
         persistent_workers=workers > 0,

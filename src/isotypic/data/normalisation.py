@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from isotypic.data.image_set import full_scale
+from isotypic.data.image_set import ImageArray, full_scale
 from isotypic.data.levels import finite_strips, levels, white
 from isotypic.data.readers.pixels import Pixels
 from isotypic.errors import RequestError
@@ -49,7 +49,7 @@ class Normalisation:
             )
 
     @classmethod
-    def of(cls, images: np.ndarray, indices: np.ndarray | None = None) -> Normalisation:
+    def of(cls, images: ImageArray, indices: np.ndarray | None = None) -> Normalisation:
         """Fit to images in one pass, block by block in float64, so that a memory map is never read at once.
 
         Blocks are merged by their means and sums of squared deviations: T. Chan, G. Golub, R. LeVeque,
@@ -116,9 +116,9 @@ class Normalisation:
             raise RequestError(
                 f"expected images [..., {len(self.mean)}, H, W] to normalise, received {list(images.shape)}"
             )
-        signal = images if images.is_floating_point() else images.float()
+        signal = images.clone() if images.is_floating_point() else images.float()
         std = signal.new_tensor(self.std)[:, None, None]
-        return signal / (std * self.scale) - signal.new_tensor(self.mean)[:, None, None] / std
+        return signal.div_(std * self.scale).sub_(signal.new_tensor(self.mean)[:, None, None] / std)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists and numbers for a YAML or JSON record."""
@@ -232,7 +232,7 @@ def _refuse_beyond(image: Pixels, white: float) -> None:
             )
 
 
-def _blocks(images: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
+def _blocks(images: ImageArray, rows: np.ndarray) -> Iterator[np.ndarray]:
     """Yield ``[C, values]`` float64 blocks of a few million values."""
     step = max(_BLOCK_VALUES // max(int(np.prod(images.shape[1:])), 1), 1)
     for start in range(0, len(rows), step):

@@ -14,8 +14,7 @@ from Electron Microscopy Images", 2016, https://cremi.org.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,11 +25,11 @@ from scipy.ndimage import distance_transform_edt
 from isotypic.data.config import CremiConfig, SegmentationDataConfig
 from isotypic.data.decoded_pairs import Pair, decoded_pairs
 from isotypic.data.labelled_images import LabelledImages, Origins
+from isotypic.data.readers.hdf5 import SUFFIXES, opened
 from isotypic.data.readers.label import consecutive
 from isotypic.data.splits import by_depth
 from isotypic.errors import RequestError
 
-SUFFIXES = frozenset({".hdf", ".h5", ".hdf5"})
 _RAW, _NEURONS = "volumes/raw", "volumes/labels/neuron_ids"
 
 
@@ -102,7 +101,7 @@ def volume_of(path: Path) -> Volume:
         RequestError: the file cannot be read, a volume is missing, the labels do not lie on the voxels of the raw
             volume or reach out of it.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         raw, neurons = (_volume_at(path, file, key) for key in (_RAW, _NEURONS))
         if raw.dtype != np.uint8 or neurons.dtype.kind not in "iu":
             raise RequestError(f"{path}: expected {_RAW} of uint8 and integer labels, received {raw.dtype}")
@@ -142,7 +141,7 @@ def boundary(neurons: np.ndarray, distance: float = 0) -> np.ndarray:
 
 
 def _section(volume: Volume, z: int, config: CremiConfig) -> Pair:
-    with _opened(volume.path) as file:
+    with opened(volume.path) as file:
         neurons = file[_NEURONS][z]
         first, top, left = volume.start
         height, width = neurons.shape
@@ -150,16 +149,6 @@ def _section(volume: Volume, z: int, config: CremiConfig) -> Pair:
     name = f"{volume.path.stem}-{z:04}"
     target = boundary(neurons, config.distance).astype(np.int32) if config.target == "boundary" else None
     return Pair(name, image[None], consecutive(name, neurons) if target is None else target, volume.path.stem)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
-    """Open a file; errors of the library name it."""
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except OSError as error:
-        raise RequestError(f"{path}: cannot be read as HDF5 ({' '.join(str(error).split())})") from error
 
 
 def _volume_at(path: Path, file: h5py.File, key: str) -> h5py.Dataset:
