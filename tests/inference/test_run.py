@@ -20,7 +20,7 @@ EXACT = Execution(precision="float64")
 
 
 def classifier(folder):
-    described = recipe_of({"name": "digits", "model": {"stages": [[4], [4]]}})
+    described = recipe_of({"name": "digits", "model": {"family": "convnet", "stages": [[4], [4]]}})
     description = RunDescription(
         version="0",
         recipe=described.model_dump(mode="json"),

@@ -230,6 +230,18 @@ def test_a_folder_from_before_arms_could_be_listed_goes_on(tmp_path, small_study
         claim(tmp_path / "study", listed.info)
 
 
+def test_a_folder_from_before_a_setting_was_there_goes_on(tmp_path, small_study):
+    plan = make_plan(small_study(), tmp_path / "cache")
+    claim(tmp_path / "study", plan.info)
+    stored = json.loads((tmp_path / "study" / "study.json").read_text())
+    assert stored["settings"]["model"].pop("dropout") == 0
+    (tmp_path / "study" / "study.json").write_text(json.dumps(stored))
+    claim(tmp_path / "study", plan.info)
+    other = make_plan(small_study("model.dropout=0.5"), tmp_path / "cache")
+    with pytest.raises(RequestError, match=r"its model.dropout is 0.0, asked for 0.5"):
+        claim(tmp_path / "study", other.info)
+
+
 def test_records_load_as_a_study(finished):
     folder, _, _ = finished
     study = StudyRecords.load(folder)

@@ -57,6 +57,13 @@ def test_model_changes_are_validated():
         model_recipe(recipe, {"grop": "p4m"}, "none")
 
 
+def test_a_model_of_another_family_is_its_own():
+    recipe = recipe_of({**read_recipe("digits"), "model": {"family": "convnet", "group": "p4", "dropout": 0.5}})
+    other = model_recipe(recipe, {"family": "densenet", "growth": 3}, "none").model
+    assert (other.family, other.group, other.growth, other.dropout) == ("densenet", "trivial", 3, 0)
+    assert model_recipe(recipe, {"family": "convnet"}, "none").model == recipe.model
+
+
 @pytest.mark.parametrize(
     ("assignment", "text"),
     [

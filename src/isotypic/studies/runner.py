@@ -19,7 +19,7 @@ from isotypic.studies.folder import (
     write_study,
 )
 from isotypic.studies.records import Cell, StudyInfo
-from isotypic.studies.spec import Plan
+from isotypic.studies.spec import Plan, settings_as_recorded, settings_of
 from isotypic.studies.workers import Event, run_cells
 
 TABLE_FILE = "table.csv"
@@ -86,9 +86,13 @@ def _is_done(folder: Path, cell: Cell) -> bool:
 
 
 def _identity(info: StudyInfo) -> dict[str, object]:
-    """Return what makes two studies the same: all but words and the machine that they run on; arms by their names."""
+    """Return what makes two studies the same: all but words and the machine that they run on; arms by their names.
+
+    Settings that came after a study was begun count as what they are by default.
+    """
     flat: dict[str, object] = {}
-    _flatten("", info.model_dump(mode="json", exclude={"environment", "sample_images"}), flat)
+    plain = info.model_dump(mode="json", exclude={"environment", "sample_images"})
+    _flatten("", {**plain, "settings": settings_as_recorded(*settings_of(info.settings))}, flat)
     return {**{key: value for key, value in flat.items() if key not in _WORDS}, "arms": [a.label for a in info.arms]}
 
 

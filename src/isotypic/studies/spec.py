@@ -81,9 +81,10 @@ class Plan:
 
 
 def model_recipe(recipe: AnyRecipe, changes: Mapping[str, Any], augmentation: str) -> AnyRecipe:
-    """Return a recipe with a changed model section and another augmentation."""
+    """Return a recipe with a changed model section, or one of another family, and another augmentation."""
     raw = recipe.model_dump(mode="json")
-    raw["model"] = {**raw["model"], **changes}
+    same = changes.get("family", raw["model"]["family"]) == raw["model"]["family"]
+    raw["model"] = {**raw["model"], **changes} if same else dict(changes)
     raw["augmentation"] = augmentation
     return recipe_of(raw)
 
@@ -141,10 +142,15 @@ def make_plan(raw: Mapping[str, Any], cache: Path) -> Plan:
         seeds=list(range(spec.seeds)),
         classes=list(about.classes),
         data=about.data,
-        settings={**recipe.model_dump(mode="json"), "study": spec.model_dump(mode="json")},
+        settings=settings_as_recorded(recipe, spec),
         environment=environment(),
     )
     return Plan(recipe, spec, info)
+
+
+def settings_as_recorded(recipe: AnyRecipe, spec: StudySpec) -> dict[str, Any]:
+    """Return recipe and study with all their defaults, as ``study.json`` has them."""
+    return {**recipe.model_dump(mode="json"), "study": spec.model_dump(mode="json")}
 
 
 def plan_from(info: StudyInfo) -> Plan:
