@@ -1,5 +1,6 @@
 """Lazy arrays are the arrays that they stand for; blocks are read once; mixing them loses and repeats nothing."""
 
+import os
 import pickle
 
 import numpy as np
@@ -11,7 +12,7 @@ from lookalikes import name, write_pcam
 
 from isotypic.data import lazy
 from isotypic.data.image_set import ImageSet
-from isotypic.data.lazy import Blocks, Joined
+from isotypic.data.lazy import Blocks, Joined, fitted
 from isotypic.data.loading import ArrayDataset, BatchSampler, Mixing, loader
 from isotypic.data.normalisation import Normalisation
 from isotypic.data.readers.hdf5 import Hdf5Images
@@ -70,6 +71,21 @@ def test_a_block_is_read_once_and_forgotten_at_last(files, monkeypatch):
         assert np.array_equal(blocks[np.array(positions)], images[rows[positions]])
     assert [part[0] for part in counted.read] == [0, 128, 256, 0]
     assert counted.read[0] == rows[:64].tolist()
+
+
+def test_a_fit_is_kept_until_the_files_change(files, tmp_path):
+    joined, images = files
+    rows = np.array([5, 1, 320])
+    found = fitted(joined, rows, tmp_path)
+    assert found == Normalisation.of(images, rows)
+    (kept,) = tmp_path.iterdir()
+    kept.write_text(kept.read_text().replace(": 255.0", ": 254.0"))
+    assert fitted(joined, rows[::-1], tmp_path).scale == 254, "read again"
+    assert fitted(joined, rows[:2], tmp_path).scale == 255, "of other images"
+    os.utime(joined.parts[2].path, ns=(0, 0))
+    assert fitted(joined, rows, tmp_path) == found, "of a changed file"
+    assert fitted(images, rows, tmp_path) == found
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def mixed(image_set, **how):

@@ -7,19 +7,32 @@ sampler that mixes a few blocks at a time (:class:`isotypic.data.loading.BatchSa
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
 from isotypic.data.config import DataConfig
 from isotypic.data.image_set import ImageArray
+from isotypic.data.normalisation import Normalisation
 from isotypic.data.preparation import prepare
 from isotypic.errors import RequestError
+from isotypic.files import write_text
 
 BLOCK, MIXED = 64, 32
 """Rows that are read at once, and blocks that a sampler mixes."""
+
+
+class LazyArray(ImageArray, Protocol):
+    """Images that are read when they are asked for."""
+
+    @property
+    def state(self) -> str:
+        """What changes when the images do."""
 
 
 class Joined:
@@ -32,13 +45,18 @@ class Joined:
         RequestError: they are of different sizes.
     """
 
-    def __init__(self, parts: Sequence[ImageArray]) -> None:
+    def __init__(self, parts: Sequence[LazyArray]) -> None:
         sizes = {(tuple(part.shape[1:]), part.dtype.name) for part in parts}
         if len(sizes) != 1:
             raise RequestError(f"expected parts of one size and type, received {sorted(sizes)}")
         self.parts = list(parts)
         self.starts = np.cumsum([0, *map(len, parts)])
         self.shape, self.dtype, self.ndim = (int(self.starts[-1]), *parts[0].shape[1:]), parts[0].dtype, 4
+
+    @property
+    def state(self) -> str:
+        """What changes when the images of a part do."""
+        return "\n".join(part.state for part in self.parts)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -63,10 +81,15 @@ class Prepared:
         config: gives ``colour`` and ``resize``.
     """
 
-    def __init__(self, images: ImageArray, config: DataConfig) -> None:
+    def __init__(self, images: LazyArray, config: DataConfig) -> None:
         self.images, self.config = images, config
         first = prepare(images[:1], config)
         self.shape, self.dtype, self.ndim = (len(images), *first.shape[1:]), first.dtype, 4
+
+    @property
+    def state(self) -> str:
+        """What changes when the images or their preparation do."""
+        return f"{self.config.colour} {self.config.size}\n{self.images.state}"
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -74,6 +97,29 @@ class Prepared:
     def __getitem__(self, rows: Any) -> np.ndarray:
         one = np.ndim(np.arange(len(self))[rows]) == 0
         return prepare(self.images[[rows] if one else rows], self.config)[0 if one else ()]
+
+
+def fitted(images: ImageArray, rows: np.ndarray, cache: Path | None) -> Normalisation:
+    """Return the normalisation that is fitted to some images; that of lazy ones is kept in the cache.
+
+    Args:
+        images: of all parts.
+        rows: the training images.
+        cache: a folder, or None.
+
+    Raises:
+        RequestError: there are no images, or a value is not finite.
+    """
+    state = getattr(images, "state", None)
+    if state is None or cache is None:
+        return Normalisation.of(images, rows)
+    digest = sha256(state.encode() + np.sort(rows).astype(np.int64).tobytes()).hexdigest()[:24]
+    kept = cache / f"normalisation-{digest}.json"
+    if kept.exists():
+        return Normalisation.from_dict(json.loads(kept.read_text(encoding="utf-8")))
+    found = Normalisation.of(images, rows)
+    write_text(kept, json.dumps(found.to_dict()))
+    return found
 
 
 class Blocks:

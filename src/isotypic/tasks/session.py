@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from isotypic.data.augmentation import augmentation
 from isotypic.data.catalogue import load
 from isotypic.data.image_set import ImageSet
+from isotypic.data.lazy import fitted
 from isotypic.data.loading import ArrayDataset, Batch, loader
 from isotypic.data.normalisation import Normalisation
 from isotypic.data.splits import Splits, split
@@ -31,10 +32,12 @@ class Material:
     Attributes:
         images: all images with labels.
         splits: which of them are for training, validation and test.
+        cache: where is kept what is made of them, or None.
     """
 
     images: ImageSet
     splits: Splits
+    cache: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Trained:
 def material(recipe: Recipe, cache: Path) -> Material:
     """Load the images of a recipe and split them; decoded images are kept in ``cache``."""
     images = load(recipe.data, cache)
-    return Material(images, split(images, recipe.data))
+    return Material(images, split(images, recipe.data), cache)
 
 
 def train(
@@ -84,7 +87,7 @@ def train(
     quiet_lightning()
     torch.manual_seed(seed)
     images, config = material.images, recipe.training
-    normalisation = Normalisation.of(images.images, subset)
+    normalisation = fitted(images.images, subset, material.cache)
     model = build(recipe.model, images.shape[0], len(images.classes))
     task = Classification(model, augmentation(recipe.augmentation), config)
     batches = loader(

@@ -56,6 +56,12 @@ class Hdf5Images:
         self.shape, self.dtype, self.ndim = (count, channels, height, width), np.dtype(np.uint8), 4
         self._open: tuple[int, h5py.File] | None = None
 
+    @property
+    def state(self) -> str:
+        """What changes when the images do."""
+        found = self.path.stat()
+        return f"{self.path.resolve()} {self.key} {found.st_size} {found.st_mtime_ns}"
+
     def __len__(self) -> int:
         return self.shape[0]
 
