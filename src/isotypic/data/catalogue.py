@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from isotypic.data.config import DataConfig, SegmentationDataConfig
-from isotypic.data.datasets import bbbc038, cremi, digits, folder, labelled_folder, medmnist, mnist, pcam, stack
+from isotypic.data.datasets import bbbc038, cifar, cremi, digits, folder, labelled_folder, medmnist, mnist, pcam, stack
 from isotypic.data.image_set import ImageSet
 from isotypic.data.labelled_images import LabelledImages, refuse_small
 from isotypic.data.readers.hdf5 import SUFFIXES
@@ -23,6 +23,7 @@ DATASETS: Mapping[str, Loader] = MappingProxyType(
         "digits": digits.load,
         "mnist": mnist.load,
         "medmnist": medmnist.load,
+        "cifar": cifar.load,
         "pcam": pcam.load,
         "folder": folder.load,
     }
@@ -76,7 +77,7 @@ def recognise(path: Path) -> str:
 
     Args:
         path: an ``.npz`` file (medmnist), an IDX file or a folder with one (mnist), a folder with PatchCamelyon's
-            HDF5 files (pcam), or another folder (folder).
+            HDF5 files (pcam) or CIFAR's batches (cifar), or another folder (folder).
 
     Raises:
         RequestError: nothing is there, or it is a file of another kind.
@@ -84,9 +85,9 @@ def recognise(path: Path) -> str:
     if not path.exists():
         raise RequestError(f"{path}: no such file or folder; give --data PATH with one that exists")
     if path.is_dir():
-        if pcam.recognises(file.name for file in path.iterdir()):
-            return "pcam"
-        return "mnist" if mnist.image_files(path) else "folder"
+        names = [file.name for file in path.iterdir()]
+        known = {"pcam": pcam.recognises, "cifar": cifar.recognises, "mnist": mnist.recognises}
+        return next((name for name, recognises in known.items() if recognises(names)), "folder")
     if path.suffix.lower() == ".npz":
         return "medmnist"
     if mnist.is_image_file(path):

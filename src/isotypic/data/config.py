@@ -36,7 +36,7 @@ class DataConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    dataset: str = Field("digits", description="name of the data set: digits, mnist, medmnist, pcam or folder")
+    dataset: str = Field("digits", description="name of the data set: digits, mnist, medmnist, cifar, pcam or folder")
     path: Path | None = Field(None, description="where the data set lies (a file or a folder)")
     resize: Pixels | tuple[Pixels, Pixels] | None = Field(
         None, description="size the images are brought to, one side or (height, width); none: as they are"

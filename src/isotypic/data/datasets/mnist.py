@@ -7,6 +7,7 @@ recognition", 1998.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,11 @@ def load(config: DataConfig, cache: Path) -> ImageSet:
 def image_files(folder: Path) -> list[Path]:
     """Return the IDX files of images that lie in a folder."""
     return sorted(path for path in folder.iterdir() if _IMAGES.fullmatch(path.name))
+
+
+def recognises(names: Iterable[str]) -> bool:
+    """Return whether one of some file names is of MNIST's images."""
+    return any(_IMAGES.fullmatch(name) for name in names)
 
 
 def is_image_file(path: Path) -> bool:

@@ -1,0 +1,90 @@
+"""CIFAR in its four forms gives what was written; damaged batches, and pickles that would run code, are refused."""
+
+import pickle
+import re
+
+import numpy as np
+import pytest
+
+from isotypic.data.catalogue import load, recognise
+from isotypic.data.config import DataConfig
+from isotypic.data.datasets.cifar import FORMS
+from isotypic.errors import RequestError
+
+EACH = 4
+
+
+def write(folder, name):
+    """Write every batch of a form; return images and labels in their order."""
+    form, generator = FORMS[name], np.random.default_rng(0)
+    classes = [f"class{number}" for number in range(100 if "100" in name else 10)]
+    images, labels = [], []
+    for file in (*form.train, form.test):
+        x = generator.integers(0, 256, (EACH, 3072), dtype=np.uint8)
+        y = generator.integers(0, len(classes), EACH)
+        if form.header:
+            header = np.zeros((EACH, form.header), np.uint8)
+            header[:, form.labels] = y
+            (folder / file).write_bytes(np.hstack([header, x]).tobytes())
+        else:
+            content = {b"data": x, form.labels.encode(): y.tolist(), b"batch_label": b"batch"}
+            (folder / file).write_bytes(pickle.dumps(content, protocol=2))
+        images.append(x.reshape(-1, 3, 32, 32))
+        labels += y.tolist()
+    if form.header:
+        (folder / form.names).write_text("\n".join(classes) + "\n")
+    else:
+        key = b"label_names" if form.labels == "labels" else b"fine_label_names"
+        (folder / form.names).write_bytes(pickle.dumps({key: [c.encode() for c in classes]}, protocol=2))
+    return np.concatenate(images), labels
+
+
+def loaded(folder, **config):
+    return load(DataConfig(dataset="cifar", path=folder, **config), folder)
+
+
+@pytest.mark.parametrize("name", list(FORMS))
+def test_every_form_gives_what_was_written(name, tmp_path):
+    images, labels = write(tmp_path, name)
+    found = loaded(tmp_path)
+    assert recognise(tmp_path) == "cifar"
+    assert np.array_equal(found.images, images)
+    assert found.labels.tolist() == labels
+    assert found.name == name.partition(",")[0]
+    assert found.classes[:2] == ("class0", "class1")
+    assert found.split.tolist() == ["train"] * (len(labels) - EACH) + ["test"] * EACH
+    assert loaded(tmp_path, colour="grey").shape == (1, 32, 32)
+
+
+class Evil:
+    def __reduce__(self):
+        return print, ("it ran",)
+
+
+WRONG = {
+    "a batch is missing": ("cifar-10", lambda f: (f / "data_batch_3").unlink(), "data_batch_3: no such batch"),
+    "a pickle that runs": ("cifar-10", lambda f: (f / "test_batch").write_bytes(pickle.dumps({b"data": Evil()})),
+                           "it asks for builtins.print"),
+    "a pickle cut short": ("cifar-10", lambda f: (f / "test_batch").write_bytes((f / "test_batch").read_bytes()[:99]),
+                           "cannot be read as a batch of CIFAR"),
+    "no dictionary": ("cifar-10", lambda f: (f / "test_batch").write_bytes(pickle.dumps([1])), "received list"),
+    "other keys": ("cifar-10", lambda f: (f / "test_batch").write_bytes(pickle.dumps({b"x": 1})), "expected data [n, 3072]"),
+    "half a row": ("cifar-100, binary", lambda f: (f / "test.bin").write_bytes(bytes(3075)), "received 3075 bytes"),
+    "no names": ("cifar-10", lambda f: (f / "batches.meta").unlink(), "batches.meta: no such file; it names the classes"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "spoil", "message"), WRONG.values(), ids=WRONG)
+def test_wrong_batches_are_named(name, spoil, message, tmp_path, capsys):
+    write(tmp_path, name)
+    spoil(tmp_path)
+    with pytest.raises(RequestError, match=re.escape(message)):
+        loaded(tmp_path)
+    assert "it ran" not in capsys.readouterr().out
+
+
+def test_a_folder_without_batches(tmp_path):
+    with pytest.raises(RequestError, match="no batches of CIFAR"):
+        loaded(tmp_path)
+    with pytest.raises(RequestError, match="needs the folder with its batches"):
+        loaded(None)
