@@ -1,9 +1,9 @@
 """CIFAR-10 and CIFAR-100: 60,000 colour images of 32 pixels a side, as pickled Python batches or as binary ones.
 
 A folder as it is unpacked: ``data_batch_1`` ... ``data_batch_5`` and ``test_batch`` (``.bin`` in the binary form), or
-``train`` and ``test`` of CIFAR-100, whose fine labels are taken; and the names of the classes in ``batches.meta[.txt]``,
-``meta`` or ``fine_label_names.txt``. A binary image is its label (coarse and fine in CIFAR-100) and 3,072 bytes, red,
-green and blue. Of the pickles nothing is run: only arrays, numbers and text are taken from them.
+``train`` and ``test`` of CIFAR-100, whose fine labels are taken; and the names of the classes in
+``batches.meta[.txt]``, ``meta`` or ``fine_label_names.txt``. A binary image is its label (coarse and fine in CIFAR-100)
+and 3,072 bytes, red, green and blue. Of the pickles nothing is run: only arrays, numbers and text are taken from them.
 
 Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009, https://www.cs.toronto.edu/~kriz/cifar.html.
 """
@@ -107,20 +107,28 @@ def _form(names: set[str]) -> tuple[str, _Form] | None:
 
 
 def _batch(path: Path, form: _Form) -> tuple[np.ndarray, np.ndarray]:
+    """Return images ``[n, 3, 32, 32]`` and labels ``[n]`` of one file."""
     if not path.is_file():
         raise RequestError(f"{path}: no such batch; is the archive unpacked completely?")
-    if form.header:
-        rows = np.fromfile(path, np.uint8)
-        if not len(rows) or len(rows) % (form.header + _VALUES):
-            raise RequestError(f"{path}: expected rows of {form.header + _VALUES} bytes, received {len(rows)} bytes")
-        rows = rows.reshape(-1, form.header + _VALUES)
-        pixels, labels = rows[:, form.header :], rows[:, int(form.labels)]
-    else:
-        content = _unpickled(path)
-        pixels, labels = content.get(b"data"), np.asarray(content.get(str(form.labels).encode(), []))
-        if getattr(pixels, "dtype", None) != np.uint8 or pixels.shape != (len(labels), _VALUES):
-            raise RequestError(f"{path}: expected data [n, {_VALUES}] of uint8 and n {form.labels}, received others")
+    pixels, labels = _binary(path, form) if form.header else _pickled(path, form)
     return pixels.reshape(-1, *_SHAPE), labels.astype(np.int64)
+
+
+def _binary(path: Path, form: _Form) -> tuple[np.ndarray, np.ndarray]:
+    content = np.fromfile(path, np.uint8)
+    row = form.header + _VALUES
+    if not len(content) or len(content) % row:
+        raise RequestError(f"{path}: expected rows of {row} bytes, received {len(content)} bytes")
+    rows = content.reshape(-1, row)
+    return rows[:, form.header :], rows[:, int(form.labels)]
+
+
+def _pickled(path: Path, form: _Form) -> tuple[np.ndarray, np.ndarray]:
+    content = _unpickled(path)
+    pixels, labels = content.get(b"data"), np.asarray(content.get(str(form.labels).encode(), []))
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape != (len(labels), _VALUES):
+        raise RequestError(f"{path}: expected data [n, {_VALUES}] of uint8 and n {form.labels}, received others")
+    return pixels, labels
 
 
 def _names(path: Path, form: _Form) -> tuple[str, ...]:
