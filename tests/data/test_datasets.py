@@ -35,7 +35,7 @@ def test_digits_refuse_a_path(tmp_path):
 
 def test_unknown_data_set(tmp_path):
     refused("unknown data set 'minst': did you mean 'mnist'?", tmp_path, dataset="minst")
-    assert list(DATASETS) == ["digits", "mnist", "medmnist", "cifar", "pcam", "folder"]
+    assert list(DATASETS) == ["digits", "mnist", "medmnist", "cifar", "pcam", "touching", "folder"]
 
 
 class TestMnist:

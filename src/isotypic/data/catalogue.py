@@ -7,7 +7,19 @@ from pathlib import Path
 from types import MappingProxyType
 
 from isotypic.data.config import DataConfig, SegmentationDataConfig
-from isotypic.data.datasets import bbbc038, cifar, cremi, digits, folder, labelled_folder, medmnist, mnist, pcam, stack
+from isotypic.data.datasets import (
+    bbbc038,
+    cifar,
+    cremi,
+    digits,
+    folder,
+    labelled_folder,
+    medmnist,
+    mnist,
+    pcam,
+    stack,
+    touching,
+)
 from isotypic.data.image_set import ImageSet
 from isotypic.data.labelled_images import LabelledImages, refuse_small
 from isotypic.data.readers.hdf5 import SUFFIXES
@@ -25,6 +37,7 @@ DATASETS: Mapping[str, Loader] = MappingProxyType(
         "medmnist": medmnist.load,
         "cifar": cifar.load,
         "pcam": pcam.load,
+        "touching": touching.load,
         "folder": folder.load,
     }
 )

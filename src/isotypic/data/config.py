@@ -31,12 +31,24 @@ class Fractions(Protocol):
         """Seed of the split."""
 
 
+class TouchingConfig(Config):
+    """Patches around nuclei that touch another one or are alone."""
+
+    size: int = Field(80, ge=16, le=1024, description="side of a patch")
+    gap: float = Field(1.5, gt=0, le=64, description="pixels; a nucleus within them touches")
+    apart: float = Field(8, gt=0, le=64, description="pixels; without a nucleus within them one is alone")
+    levels: int = Field(32, ge=1, description="groups of equal mean grey level that have as many of either class")
+    seed: int = Field(0, ge=0, description="seed of the choice of patches")
+
+
 class DataConfig(BaseModel):
     """The ``data`` section of a recipe; an unknown key or a value out of range is refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    dataset: str = Field("digits", description="name of the data set: digits, mnist, medmnist, cifar, pcam or folder")
+    dataset: str = Field(
+        "digits", description="name of the data set: digits, mnist, medmnist, cifar, pcam, touching or folder"
+    )
     path: Path | None = Field(None, description="where the data set lies (a file or a folder)")
     resize: Pixels | tuple[Pixels, Pixels] | None = Field(
         None, description="size the images are brought to, one side or (height, width); none: as they are"
@@ -51,6 +63,7 @@ class DataConfig(BaseModel):
     label_column: str = Field("label", description="column of the table with the class")
     subject_column: str = Field("patient", description="column with the patient; used where present")
     split_column: str = Field("split", description="column with train, validation or test; used where present")
+    touching: TouchingConfig = Field(TouchingConfig(), description="of the data set touching")
     test_fraction: Fraction = Field(0.3, description="share of all images that goes to a test set made here")
     validation_fraction: Fraction = Field(
         0.15, description="share of the images outside the test set that goes to a validation set made here"
