@@ -185,7 +185,7 @@ main()
 def test_a_killed_training_goes_on_and_ends_the_same(isotypic, tmp_path):
     """SIGKILL in the middle; then the same command, and the run is that of one that was not killed."""
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    words = ("train", "digits", *settings(*FAST, "training.steps=1000", "augmentation=d4"), "--out")
+    words = ("train", "digits", *settings(*FAST, "training.steps=300", "augmentation=d4"), "--out")
     kept = killed / "checkpoint.ckpt"
     with subprocess.Popen([sys.executable, "-c", KEPT_AT_EVERY_STEP, *words, killed], stdout=subprocess.PIPE) as first:
         while not kept.exists():
