@@ -42,6 +42,12 @@ def write_text(path: Path, text: str) -> Path:
     return write_atomically(path, lambda beside: beside.write_text(text, encoding="utf-8"))
 
 
+def file_state(path: Path) -> str:
+    """Return what changes when a file does: its place, its size and when it was written."""
+    found = path.stat()
+    return f"{path.resolve()} {found.st_size} {found.st_mtime_ns}"
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

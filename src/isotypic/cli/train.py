@@ -43,9 +43,11 @@ def command(
     system = system_of(settings)
     group = named(system.group(settings))
     folder = out or Path("runs") / f"{settings.name}-{group.name}-seed{seed}"
-    _refuse_taken(folder)
-    if (folder / CHECKPOINT_FILE).exists():
-        console.print(f"going on from {folder / CHECKPOINT_FILE}", highlight=False, soft_wrap=True)
+    kept = folder / CHECKPOINT_FILE
+    if kept.exists():
+        console.print(f"going on from {kept}", highlight=False, soft_wrap=True)
+    else:
+        _refuse_taken(folder)
     material = system.material(settings, folder / CACHE_FOLDER)
     about = system.describe(settings, material)
     whole = np.sort(system.subset(material, about.available, seed))
@@ -71,8 +73,6 @@ def _table(order: int, measure: Measure, finished: Finished) -> Table:
 
 
 def _refuse_taken(folder: Path) -> None:
-    if (folder / CHECKPOINT_FILE).exists():
-        return
     if folder.exists() and (not folder.is_dir() or any(path.name != CACHE_FOLDER for path in folder.iterdir())):
         has = "a run" if (folder / DESCRIPTION).exists() else "other files"
         raise RequestError(f"expected an empty folder at {folder}, found {has}; give another --out")

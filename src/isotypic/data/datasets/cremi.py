@@ -29,6 +29,7 @@ from isotypic.data.readers.hdf5 import SUFFIXES, opened
 from isotypic.data.readers.label import consecutive
 from isotypic.data.splits import by_depth
 from isotypic.errors import RequestError
+from isotypic.files import file_state
 
 _RAW, _NEURONS = "volumes/raw", "volumes/labels/neuron_ids"
 
@@ -68,7 +69,7 @@ def load(config: SegmentationDataConfig, cache: Path) -> LabelledImages:
     if len(sizes) > 1:
         raise RequestError(f"{config.path}: volumes of different pixel sizes: {sorted(sizes)}; give them one by one")
     sources = [(volume, z) for volume in volumes for z in range(volume.sections)]
-    origin = ("cremi", config.cremi.model_dump_json(), *(_state(volume.path) for volume in volumes))
+    origin = ("cremi", config.cremi.model_dump_json(), *(file_state(volume.path) for volume in volumes))
     found = decoded_pairs(sources, lambda source: _section(*source, config.cremi), origin, cache)
     split = np.concatenate([by_depth(str(volume.path), volume.sections, config) for volume in volumes])
     return LabelledImages(
@@ -156,8 +157,3 @@ def _volume_at(path: Path, file: h5py.File, key: str) -> h5py.Dataset:
     if not isinstance(found, h5py.Dataset) or found.ndim != 3:
         raise RequestError(f"{path}: expected a volume {key} [z, y, x]; is this a test volume without labels?")
     return found
-
-
-def _state(path: Path) -> str:
-    found = path.stat()
-    return f"{path.resolve()} {found.st_size} {found.st_mtime_ns}"

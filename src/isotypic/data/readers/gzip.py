@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from isotypic.errors import RequestError
-from isotypic.files import write_atomically
+from isotypic.files import file_state, write_atomically
 
 _CHUNK = 1 << 22
 
@@ -24,8 +24,7 @@ def unpacked(path: Path, cache: Path) -> Path:
     """
     if path.suffix.lower() != ".gz":
         return path
-    found = path.stat()
-    state = sha256(f"{path.resolve()} {found.st_size} {found.st_mtime_ns}".encode()).hexdigest()[:16]
+    state = sha256(file_state(path).encode()).hexdigest()[:16]
     plain = cache / f"{path.stem.removesuffix('.h5')}-{state}{Path(path.stem).suffix}"
     if not plain.exists():
         write_atomically(plain, lambda beside: _unpack(path, beside))

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 
 from isotypic.errors import RequestError
+from isotypic.files import file_state
 
 SUFFIXES = frozenset({".hdf", ".h5", ".hdf5"})
 
@@ -59,8 +60,7 @@ class Hdf5Images:
     @property
     def state(self) -> str:
         """What changes when the images do."""
-        found = self.path.stat()
-        return f"{self.path.resolve()} {self.key} {found.st_size} {found.st_mtime_ns}"
+        return f"{self.key} {file_state(self.path)}"
 
     def __len__(self) -> int:
         return self.shape[0]
