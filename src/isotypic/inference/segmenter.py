@@ -28,11 +28,12 @@ from torch import Tensor
 from isotypic.data.normalisation import Normalisation, Normaliser
 from isotypic.data.readers.micrograph import Micrograph, PixelSize
 from isotypic.data.readers.pixels import Pixels
+from isotypic.data.readers.resampling import Resampled
 from isotypic.errors import RequestError, unknown
 from isotypic.inference.grouping.pixels import Output, group_pixels
 from isotypic.inference.intake import Image, as_micrograph, with_channels
 from isotypic.inference.labels import Labels
-from isotypic.inference.rescaling import MOST, Resampled, factor_between, labels_at, rescaled_size
+from isotypic.inference.rescaling import MOST, factor_between, labels_at, rescaled_size
 from isotypic.inference.run import load_segmentation_run
 from isotypic.inference.tiling import TileRule, tiled
 from isotypic.models.heads import DenseNetwork, split_heads
@@ -123,7 +124,7 @@ class Segmenter:
     ) -> None:
         self.recipe, self.normaliser = recipe, normaliser
         self.channels, self.pixel_size, self.execution = channels, pixel_size, execution
-        self.rule, self.device = execution.rule(model.stride), _device(execution.device)
+        self.rule, self.device = execution.rule(model.stride), device_named(execution.device)
         self.model = model.to(self.device, execution.precision.dtype).eval()
         keep_freed_memory()
 
@@ -243,7 +244,15 @@ def _checked(scale: float) -> float:
     return scale
 
 
-def _device(name: str) -> torch.device:
+def device_named(name: str) -> torch.device:
+    """Return a device by its name.
+
+    Args:
+        name: ``"cpu"``, ``"cuda"`` or ``"auto"``.
+
+    Raises:
+        RequestError: there is no such device.
+    """
     if name not in ("cpu", "cuda", "auto"):
         raise unknown("device", name, ("cpu", "cuda", "auto"))
     if name == "cuda" and not torch.cuda.is_available():
