@@ -29,6 +29,7 @@ from isotypic.configuration import Config, validated
 from isotypic.data.normalisation import Normalisation, Normaliser, normaliser_from
 from isotypic.errors import RequestError, unknown
 from isotypic.files import write_atomically, write_text
+from isotypic.metrics.calibration import Calibration
 from isotypic.models.catalogue import build, build_dense
 from isotypic.models.heads import DenseNetwork
 from isotypic.ops.layout import channels_last
@@ -59,6 +60,9 @@ class RunDescription(Config):
     classes: list[str] = Field(description="class names in the order of the logits; none for a segmenter")
     image_shape: tuple[int, int, int] = Field(description="channels, height and width of the training images")
     normalisation: dict[str, Any] = Field(description="what images go through first")
+    calibration: Calibration | None = Field(
+        None, description="of two classes, how logits become probabilities and a class, fitted to validation images"
+    )
     pixel_size: float | None = Field(None, gt=0, description="side of a pixel of the training images in micrometres")
     figures: dict[str, Any] = Field({}, description="what was measured when it was trained")
 
@@ -74,6 +78,7 @@ class Run:
         image_shape: channels, height and width of the training images.
         normalisation: what images go through first.
         figures: what was measured when it was trained.
+        calibration: how logits become probabilities, and these a class; fitted to validation images.
     """
 
     model: nn.Module
@@ -82,6 +87,13 @@ class Run:
     image_shape: tuple[int, int, int]
     normalisation: Normalisation
     figures: dict[str, Any]
+    calibration: Calibration = Calibration()
+
+    def class_of(self, probabilities: Sequence[float]) -> str:
+        """Return the class that probabilities speak for: of two the second from the threshold on, else the likeliest."""
+        if len(self.classes) == 2:
+            return self.classes[int(probabilities[1] >= self.calibration.threshold)]
+        return self.classes[int(np.argmax(probabilities))]
 
     def probabilities(self, images: np.ndarray, batch_size: int = 256) -> Tensor:
         """Return the probabilities ``[n, classes]`` of images ``[n, C, y, x]``, uint8 or float as in training.
@@ -99,12 +111,12 @@ class Run:
         """Yield class name and probabilities of images ``[C, y, x]`` of any sizes, one after another."""
         for image in images:
             probabilities = self.probabilities(image[None])[0]
-            yield self.classes[int(probabilities.argmax())], probabilities
+            yield self.class_of(probabilities.tolist()), probabilities
 
     def _batch(self, images: np.ndarray) -> Tensor:
         with torch.inference_mode():
             normalised = self.normalisation.apply(torch.from_numpy(np.ascontiguousarray(images)))
-            return self.model(channels_last(normalised)).softmax(1)
+            return self.calibration.probabilities(self.model(channels_last(normalised)))
 
 
 @dataclass(frozen=True)
@@ -181,6 +193,7 @@ def load_run(folder: Path) -> Run:
         description.image_shape,
         Normalisation.from_dict(description.normalisation),
         description.figures,
+        description.calibration or Calibration(),
     )
 
 

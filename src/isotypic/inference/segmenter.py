@@ -53,6 +53,18 @@ class Precision(str, Enum):
     FLOAT32 = "float32"
     FLOAT64 = "float64"
 
+    @classmethod
+    def named(cls, name: str) -> Precision:
+        """Return a precision by its name.
+
+        Raises:
+            RequestError: there is no such precision.
+        """
+        known = [each.value for each in cls]
+        if name not in known:
+            raise unknown("precision", str(name), known)
+        return cls(name)
+
     @property
     def dtype(self) -> torch.dtype:
         """The type of torch."""
@@ -82,10 +94,7 @@ class Execution:
     scratch: Path | None = None
 
     def __post_init__(self) -> None:
-        known = [each.value for each in Precision]
-        if self.precision not in known:
-            raise unknown("precision", str(self.precision), known)
-        object.__setattr__(self, "precision", Precision(self.precision))
+        object.__setattr__(self, "precision", Precision.named(self.precision))
 
     def rule(self, stride: int) -> TileRule:
         """Return how images are cut for a network of a stride.

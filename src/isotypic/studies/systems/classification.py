@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from isotypic.data.splits import nested_subsets
 from isotypic.groups.catalogue import named
 from isotypic.inference.evaluation import Evaluation, evaluate
 from isotypic.inference.run import RunDescription, save_run
+from isotypic.metrics.calibration import Calibration, calibrated
 from isotypic.metrics.classification import ClassificationScores, overfitting_ratio
 from isotypic.studies.predictions import Predictions
 from isotypic.studies.records import ROTATED, UPRIGHT, Cost, Curves, Measure, Outcome, Scores
@@ -54,8 +55,9 @@ class ClassificationSystem(StudiedSystem[Recipe, Material, Trained]):
         return nested_subsets(material.images.labels, material.splits.train, [size], seed)[size]
 
     def train(self, job: Job[Recipe, Material]) -> Trained:
-        """Train a classifier."""
-        return train(job.recipe, job.material, job.subset, **job.training())
+        """Train a classifier, and fit its threshold to the validation images."""
+        trained = train(job.recipe, job.material, job.subset, **job.training())
+        return replace(trained, calibration=_calibration(job.material, trained))
 
     def test(self, job: Job[Recipe, Material], trained: Trained) -> Finished:
         """Count what it gets right."""
@@ -84,6 +86,13 @@ def scores_of(scores: ClassificationScores) -> Scores:
         "specificity": scores.specificity,
     }
     return Scores(figures=figures, confusion=scores.confusion)
+
+
+def _calibration(material: Material, trained: Trained) -> Calibration | None:
+    validation = evaluation_batches(material.images, material.splits.validation, trained.normalisation)
+    found = evaluate(trained.model, validation, named("trivial"))
+    logits = found.probabilities[0].clamp_min(torch.finfo(torch.float32).tiny).log()  # but for a constant an image
+    return calibrated(logits, found.labels)
 
 
 def _outcome(job: Job[Recipe, Material], trained: Trained, on_test: Evaluation, on_train: Evaluation) -> Outcome:
@@ -122,6 +131,7 @@ def _run_description(job: Job[Recipe, Material], trained: Trained, finished: Fin
         classes=list(images.classes),
         image_shape=images.shape,
         normalisation=trained.normalisation.to_dict(),
+        calibration=trained.calibration,
         figures={
             **({} if finished is None else _tested(finished.outcome)),
             "training images": len(job.subset),
