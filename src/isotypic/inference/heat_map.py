@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from isotypic.data.readers.resampling import Resampled
 from isotypic.inference.patches import PatchGrid
 
 
@@ -75,3 +76,13 @@ class HeatMap:
         table = pd.DataFrame(places, index=range(len(i)))
         said = pd.DataFrame(self.probabilities[i, j], columns=list(self.classes))
         return pd.concat([table, said], axis=1)
+
+
+def smaller(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return a map ``[y, x]`` at a smaller size, the means of what is known; NaN where less than half of a sample is.
+
+    It commutes with the symmetries of the pixel grid.
+    """
+    known = np.isfinite(image)
+    total, share = (Resampled(each[None], size)[:, :, :][0] for each in (np.where(known, image, 0), known))
+    return np.divide(total, share, out=np.full_like(total, np.nan), where=share >= 0.5).astype(image.dtype)

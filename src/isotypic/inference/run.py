@@ -95,17 +95,35 @@ class Run:
             return self.classes[int(probabilities[1] >= self.calibration.threshold)]
         return self.classes[int(np.argmax(probabilities))]
 
+    def threshold_of(self, number: int) -> float:
+        """Return the probability from which on a class is called, by its number.
+
+        Of two classes the threshold was chosen for the second, and ``1 - threshold`` is that of the first.
+        """
+        if len(self.classes) == 2 and number == 0:
+            return 1 - self.calibration.threshold
+        return self.calibration.threshold
+
     def probabilities(self, images: np.ndarray, batch_size: int = 256) -> Tensor:
         """Return the probabilities ``[n, classes]`` of images ``[n, C, y, x]``, uint8 or float as in training.
 
         Raises:
             RequestError: another number of channels than in training.
         """
+        self.accepted(images)
+        return torch.cat([self.classified(images[i : i + batch_size]) for i in range(0, len(images), batch_size)])
+
+    def accepted(self, images: np.ndarray) -> np.ndarray:
+        """Return the images, if they have the channels of the training images.
+
+        Raises:
+            RequestError: they have not.
+        """
         if images.ndim != 4 or images.shape[1] != self.image_shape[0]:
             raise RequestError(
                 f"expected images [n, {self.image_shape[0]}, y, x] as in training, received {list(images.shape)}"
             )
-        return torch.cat([self._batch(images[i : i + batch_size]) for i in range(0, len(images), batch_size)])
+        return images
 
     def predict(self, images: Sequence[np.ndarray]) -> Iterator[tuple[str, Tensor]]:
         """Yield class name and probabilities of images ``[C, y, x]`` of any sizes, one after another."""
@@ -113,10 +131,18 @@ class Run:
             probabilities = self.probabilities(image[None])[0]
             yield self.class_of(probabilities.tolist()), probabilities
 
-    def _batch(self, images: np.ndarray) -> Tensor:
+    def classified(self, images: np.ndarray, normalisation: Normalisation | None = None) -> Tensor:
+        """Return the probabilities ``[n, classes]`` of one batch, on the CPU; the network stays where it is.
+
+        Args:
+            images: ``[n, C, y, x]`` with the channels of the training images.
+            normalisation: what they go through first, in place of the run's own, where white is another value.
+        """
+        weight = next(self.model.parameters())
         with torch.inference_mode():
-            normalised = self.normalisation.apply(torch.from_numpy(np.ascontiguousarray(images)))
-            return self.calibration.probabilities(self.model(channels_last(normalised)))
+            stored = torch.from_numpy(np.ascontiguousarray(images)).to(weight.device, weight.dtype)
+            normalised = (normalisation or self.normalisation).apply(stored)
+            return self.calibration.probabilities(self.model(channels_last(normalised))).cpu()
 
 
 @dataclass(frozen=True)

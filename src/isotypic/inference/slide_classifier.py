@@ -16,8 +16,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from isotypic.data.channels import converted
 from isotypic.data.normalisation import Normalisation
@@ -25,11 +23,10 @@ from isotypic.data.readers.pixels import Pixels
 from isotypic.data.readers.slide import Slide
 from isotypic.errors import RequestError, unknown
 from isotypic.inference.heat_map import HeatMap
-from isotypic.inference.patches import Batch, PatchGrid, batches
+from isotypic.inference.patches import PatchGrid, batches
 from isotypic.inference.run import Run
 from isotypic.inference.segmenter import Precision, device_named
 from isotypic.inference.tissue import thumbnail, tissue
-from isotypic.ops.layout import channels_last
 
 Progress = Callable[[int, int], object]
 
@@ -82,8 +79,7 @@ class SlideClassifier:
     def __init__(self, run: Run, positive: str | None = None, execution: SlideExecution = SlideExecution()) -> None:
         self.run, self.execution = run, execution
         self.positive = _positive(run.classes, positive)
-        self.device = device_named(execution.device)
-        self.model = run.model.to(self.device, execution.precision.dtype).eval()
+        run.model.to(device_named(execution.device), execution.precision.dtype).eval()
 
     def __call__(self, slide: Slide, microns: float | None = None, progress: Progress | None = None) -> HeatMap:
         """Return what the network says of a slide.
@@ -125,7 +121,7 @@ class SlideClassifier:
         found = np.full((*grid.shape, len(self.run.classes)), np.nan)
         done = 0
         for batch in batches(pixels, grid, wanted, self.execution.batch_size):
-            found[tuple(batch.places.T)] = self._classified(batch, normalisation).cpu().numpy()
+            found[tuple(batch.places.T)] = self.run.classified(batch.pixels, normalisation).numpy()
             done += len(batch.places)
             if progress is not None:
                 progress(done, count)
@@ -138,11 +134,6 @@ class SlideClassifier:
                 f"expected {self.run.image_shape[0]} channels as in training, received {slide.levels[0].shape[0]}"
             )
         return pixels
-
-    def _classified(self, batch: Batch, normalisation: Normalisation) -> Tensor:
-        with torch.inference_mode():
-            pixels = torch.from_numpy(batch.pixels).to(self.device, self.execution.precision.dtype)
-            return self.run.calibration.probabilities(self.model(channels_last(normalisation.apply(pixels))))
 
 
 def _positive(classes: tuple[str, ...], name: str | None) -> int:

@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 from isotypic.configuration import Config
 
 _HOTTEST = 10.0
-"""Temperatures are looked for up to it and down to its inverse: where no image is wrong the best would be zero."""
+"""Temperatures are looked for up to it and down to its inverse."""
 
 
 class Calibration(Config):
@@ -47,6 +47,9 @@ def calibrated(logits: Tensor, labels: Tensor) -> Calibration | None:
 def fitted_temperature(logits: Tensor, labels: Tensor) -> float:
     """Return the temperature T of least cross-entropy of ``softmax(z / T)``, from 0.1 to 10.
 
+    Where no image is wrong there is none, the lower the better: images without errors do not tell how sure a network may
+    be, and T is 1.
+
     Args:
         logits: ``[n, classes]``.
         labels: ``[n]``.
@@ -56,6 +59,8 @@ def fitted_temperature(logits: Tensor, labels: Tensor) -> float:
         https://arxiv.org/abs/1706.04599.
     """
     exact, bound = logits.double(), math.log(_HOTTEST)
+    if bool((exact.argmax(1) == labels).all()):
+        return 1.0
 
     def loss(log_temperature: float) -> float:
         return float(cross_entropy(exact / math.exp(log_temperature), labels))
