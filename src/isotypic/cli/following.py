@@ -120,9 +120,7 @@ def _bar(console: Console) -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-def _advance(
-    bar: Progress, task: TaskID, words: tuple[str, str, str], before: int, done: int, total: int
-) -> None:
+def _advance(bar: Progress, task: TaskID, words: tuple[str, str, str], before: int, done: int, total: int) -> None:
     """Show how many steps of an image are done."""
     name, step, last = words
     doing = f"{step} {done + 1} of {total}" if done < total else last

@@ -74,7 +74,9 @@ def command(
     ] = 0.25,
     aggregate: Annotated[
         Aggregate,
-        typer.Option("--aggregate", help="Score of a slide: mean of the top patches, maximum, or area above threshold."),
+        typer.Option(
+            "--aggregate", help="Score of a slide: mean of the top patches, maximum, or area above threshold."
+        ),
     ] = Aggregate.TOP,
     top_share: Annotated[
         float, typer.Option("--top-share", min=1e-6, max=1, help="Share of the patches that are the top ones.")
@@ -105,7 +107,9 @@ def command(
         return
     execution = SlideExecution(overlap, tissue, batch_size, precision, device)
     classifier = SlideClassifier(trained, class_, execution)
-    scoring = Scoring(trained.classes, classifier.positive, trained.threshold_of(classifier.positive), aggregate, top_share)
+    scoring = Scoring(
+        trained.classes, classifier.positive, trained.threshold_of(classifier.positive), aggregate, top_share
+    )
     patient = _patient(patients, patient_pattern)
     job = SlideJob(classifier, scoring, patient, microns_per_pixel, pixel_size_of(pixel_size))
     predict_slides(images, out or Path("slides"), fingerprint(run), job)

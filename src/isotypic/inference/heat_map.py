@@ -60,8 +60,11 @@ class HeatMap:
         return found[np.isfinite(found)]
 
     def patches(self) -> pd.DataFrame:
-        """Return one row a patch: its corner, width and height in pixels of the finest level, its width in micrometres
-        (empty where that is not known), and the probability of every class."""
+        """Return one row a patch: where it lies, and the probability of every class.
+
+        Corner, width and height are in pixels of the finest level; the width is also in micrometres, where these are
+        known.
+        """
         i, j = np.nonzero(np.isfinite(self.probabilities[..., 0]))
         down, across = (n / m for n, m in zip(self.base, self.grid.size, strict=True))
         rows, columns = self.grid.rows, self.grid.columns

@@ -1,9 +1,9 @@
 """What a run has made of images in a folder: which are to be done, which are done, and by what request.
 
-A table (``images.csv`` of a segmenter, ``slides.csv`` of a classifier of slides) has one row a finished image, also where
-nothing was found in it; ``request.yaml`` says by which run and which options, for the images of which folder. An image
-is finished if it has a row, has not been changed since, and all files that are asked for were made of it and are there.
-Both files are replaced as a whole, so an interrupted run leaves finished images and nothing else.
+A table (``images.csv`` of a segmenter, ``slides.csv`` of a classifier of slides) has one row a finished image, also
+where nothing was found in it; ``request.yaml`` says by which run and which options, for the images of which folder. An
+image is finished if it has a row, has not been changed since, and all files that are asked for were made of it and are
+there. Both files are replaced as a whole, so an interrupted run leaves finished images and nothing else.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class ImageRow(Row):
 
 @dataclass(frozen=True, kw_only=True)
 class SlideRow(Row):
-    """A classified slide: its size, micrometres a pixel or NaN, the share that is tissue, and the patches classified."""
+    """A classified slide: its size, micrometres a pixel or NaN, the share that is tissue, and how many patches."""
 
     height: int
     width: int

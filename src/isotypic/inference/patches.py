@@ -1,8 +1,8 @@
 """The patches of a slide: a grid that keeps its symmetries, and their pixels, read row by row.
 
-Along an axis of n pixels patches of t pixels begin at a set of origins that is invariant under ``o -> n - t - o``, which
-is what a reflection does to a patch's origin; it depends on n alone, so exchanging the axes exchanges the grid. The
-patches of a turned slide are then the turned patches. Origins from 0 in equal steps would not do.
+Along an axis of n pixels patches of t pixels begin at a set of origins that is invariant under ``o -> n - t - o``,
+which is what a reflection does to a patch's origin; it depends on n alone, so exchanging the axes exchanges the grid.
+The patches of a turned slide are then the turned patches. Origins from 0 in equal steps would not do.
 
 A map of m samples along the axis takes the mean of the patches that lie above a sample's centre, edges included:
 sample j lies in the patch at o where ``2 m o <= (2 j + 1) n <= 2 m (o + t)``, in integers.

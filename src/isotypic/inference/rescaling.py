@@ -20,6 +20,7 @@ SAME = 1.05
 MOST = 16.0
 """A factor beyond it is a wrong pixel size, not another microscope."""
 
+
 def factor_between(source: str, size: PixelSize | None, trained: float | None) -> float:
     """Return by which factor an image is to be enlarged; 1 where it need not be, or a pixel size is not known.
 

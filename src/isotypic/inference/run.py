@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -87,10 +87,10 @@ class Run:
     image_shape: tuple[int, int, int]
     normalisation: Normalisation
     figures: dict[str, Any]
-    calibration: Calibration = Calibration()
+    calibration: Calibration = field(default_factory=Calibration)
 
     def class_of(self, probabilities: Sequence[float]) -> str:
-        """Return the class that probabilities speak for: of two the second from the threshold on, else the likeliest."""
+        """Return the class of probabilities: of two the second from the threshold on, of more the likeliest."""
         if len(self.classes) == 2:
             return self.classes[int(probabilities[1] >= self.calibration.threshold)]
         return self.classes[int(np.argmax(probabilities))]

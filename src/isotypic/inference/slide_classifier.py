@@ -18,7 +18,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from isotypic.data.channels import converted
-from isotypic.data.normalisation import Normalisation
 from isotypic.data.readers.pixels import Pixels
 from isotypic.data.readers.slide import Slide
 from isotypic.errors import RequestError, unknown
@@ -141,8 +140,8 @@ def _positive(classes: tuple[str, ...], name: str | None) -> int:
         return 1
     if name is None:
         raise RequestError(
-            f"expected the class to show by --class (positive=), one of {', '.join(classes)}; only of two classes is it "
-            "the second by itself"
+            f"expected the class to show by --class (positive=), one of {', '.join(classes)}; of two classes it is the "
+            "second"
         )
     if name not in classes:
         raise unknown("class", name, classes)

@@ -158,7 +158,9 @@ def patient_by_pattern(pattern: str) -> Patient:
     try:
         compiled = re.compile(pattern)
     except re.error as error:
-        raise RequestError(f"expected --patient-pattern to be a regular expression, received {pattern!r}: {error}") from error
+        raise RequestError(
+            f"expected --patient-pattern to be a regular expression, received {pattern!r}: {error}"
+        ) from error
 
     def patient(name: str) -> str:
         found = compiled.search(name)

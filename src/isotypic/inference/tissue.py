@@ -4,10 +4,10 @@ The measure of a pixel is its saturation, ``(max - min) / max`` of its colours, 
 fills with black what it did not scan. Of a slide without colours, grey ones included, it is the distance from the
 background: from white, or from black where more than half of the pixels are black, as in fluorescence.
 
-Tissue is what lies above Otsu's level (N. Otsu, "A threshold selection method from gray-level histograms", 1979). Otsu
-divides whatever it is given. So the level is held between two bounds: what is fainter than the lower is glass, even on a
-slide without tissue, and what is stronger than the upper is tissue, even on a slide without glass. Pieces of tissue that
-are small, and then small holes, are removed.
+Tissue is what lies above Otsu's level (N. Otsu, "A threshold selection method from gray-level histograms", 1979).
+Otsu divides whatever it is given. So the level is held between two bounds: what is fainter than the lower is glass,
+even on a slide without tissue, and what is stronger than the upper is tissue, even on a slide without glass. Pieces of
+tissue that are small, and then small holes, are removed.
 
 Every step commutes with the symmetries of the pixel grid to the bit: it looks at values, at their histogram, and at
 connected pieces by their sizes.

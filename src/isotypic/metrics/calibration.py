@@ -47,8 +47,8 @@ def calibrated(logits: Tensor, labels: Tensor) -> Calibration | None:
 def fitted_temperature(logits: Tensor, labels: Tensor) -> float:
     """Return the temperature T of least cross-entropy of ``softmax(z / T)``, from 0.1 to 10.
 
-    Where no image is wrong there is none, the lower the better: images without errors do not tell how sure a network may
-    be, and T is 1.
+    Where no image is wrong there is none, the lower the better: images without errors do not tell how sure a network
+    may be, and T is 1.
 
     Args:
         logits: ``[n, classes]``.

@@ -148,8 +148,8 @@ def _refuse_other_areas(path: Path, levels: Sequence[Opened]) -> None:
         # each side of a level may be rounded up, down, or to whole tiles of the scanner
         if count != channels or abs(h * width - w * height) > 0.02 * h * width + 2 * max(height, width):
             raise RequestError(
-                f"{path}: expected levels of one image, received {list(levels[0].pixels.shape)} and, at level {number}, "
-                f"{list(level.pixels.shape)}; save the slide as a pyramid again"
+                f"{path}: expected levels of one image, received {list(levels[0].pixels.shape)} and, as level {number},"
+                f" {list(level.pixels.shape)}; save the slide as a pyramid again"
             )
 
 

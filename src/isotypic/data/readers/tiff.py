@@ -7,8 +7,8 @@
 
 Where white is stored as zero, integers are inverted. Alpha is dropped. The pixel size is that of OME or ImageJ, or a
 resolution in centimetres if it is finer than 10 µm, as slide scanners write; a resolution in inches is a printer's.
-Aperio's is in the description of its first page. Of several images in a file the largest is taken: thumbnails and labels
-are beside it.
+Aperio's is in the description of the first page. Of several images in a file the largest is taken: thumbnails and
+labels are beside it.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -25,7 +26,7 @@ def write(heat: HeatMap, path: Path) -> None:
     metadata: dict[str, object] = {"axes": "YX", "Name": f"{heat.source}: {heat.classes[heat.positive]}"}
     if heat.sample_microns is not None:
         metadata |= dict(zip(("PhysicalSizeY", "PhysicalSizeX"), heat.sample_microns, strict=True))
-    stored = {"tile": (_TILE, _TILE), "compression": "zlib"}
+    stored: dict[str, Any] = {"tile": (_TILE, _TILE), "compression": "zlib"}
     with tifffile.TiffWriter(path, ome=True, bigtiff=levels[0].nbytes > _CLASSIC) as file:
         file.write(levels[0], subifds=len(levels) - 1, metadata=metadata, **stored)
         for level in levels[1:]:

@@ -1,7 +1,7 @@
 """A picture of a heat map on its slide for people: RGB PNG with a scale of colours and, where sizes are known, a bar.
 
-Blue is a low probability of the class, red a high one; what has no probability shows the slide as it is. The colours are
-ColorBrewer's RdYlBu (C. Brewer, https://colorbrewer2.org), which people with a colour deficiency can tell apart.
+Blue is a low probability of the class, red a high one; what has no probability shows the slide as it is. The colours
+are ColorBrewer's RdYlBu (C. Brewer, https://colorbrewer2.org), which people with a colour deficiency can tell apart.
 """
 
 from __future__ import annotations
@@ -29,17 +29,11 @@ def write(heat: HeatMap, path: Path) -> None:
 
 def picture(heat: HeatMap) -> np.ndarray:
     """Return the picture ``[y, x, 3]`` of uint8: the slide with the map on it, and to the right the colours."""
-    shown = overlaid(heat)
-    height, width = shown.shape[:2]
-    unit = max(round(max(height, width) / 64), 8)
-    page = Image.new("RGB", (width + 9 * unit, max(height, 16 * unit)), _PAPER)
-    page.paste(Image.fromarray(shown), (0, 0))
-    drawing, font = ImageDraw.Draw(page), ImageFont.load_default(1.25 * unit)
-    _draw_colours(page, drawing, font, (width + unit, unit), unit, heat.classes[heat.positive])
+    page = _Page(overlaid(heat))
+    page.draw_colours(heat.classes[heat.positive])
     if heat.sample_microns is not None:
-        microns = heat.sample_microns[1] * heat.grid.map_size[1] / width
-        _draw_bar(drawing, font, (unit, height - unit), width / 4, microns)
-    return np.asarray(page)
+        page.draw_bar(heat.sample_microns[1] * heat.grid.map_size[1] / page.width)
+    return np.asarray(page.image)
 
 
 def overlaid(heat: HeatMap) -> np.ndarray:
@@ -61,30 +55,37 @@ def _coloured(values: np.ndarray) -> np.ndarray:
     return np.stack([np.interp(values, places, channel) for channel in _COLOURS.T], -1)
 
 
-def _draw_colours(
-    page: Image.Image, drawing: ImageDraw.ImageDraw, font: object, corner: tuple[int, int], unit: int, name: str
-) -> None:
-    """Draw the colours from 1 above to 0 below, under the name of the class."""
-    (left, top), height = corner, 10 * unit
-    drawing.text((left, top), name, _INK, font)
-    top += 2 * unit
-    ramp = _coloured(np.linspace(1, 0, height))[:, None].repeat(unit, 1)
-    page.paste(Image.fromarray(np.rint(ramp).astype(np.uint8)), (left, top))
-    for value in (1.0, 0.5, 0.0):
-        place = top + (1 - value) * (height - 1)
-        drawing.text((left + 1.5 * unit, place), f"{value:g}", _INK, font, anchor="lm")
+class _Page:
+    """A picture with room for the colours to the right of it."""
 
+    def __init__(self, shown: np.ndarray) -> None:
+        self.height, self.width = shown.shape[:2]
+        self.unit = unit = max(round(max(self.height, self.width) / 64), 8)
+        self.image = Image.new("RGB", (self.width + 9 * unit, max(self.height, 16 * unit)), _PAPER)
+        self.image.paste(Image.fromarray(shown), (0, 0))
+        self.drawing, self.font = ImageDraw.Draw(self.image), ImageFont.load_default(1.25 * unit)
 
-def _draw_bar(
-    drawing: ImageDraw.ImageDraw, font: object, corner: tuple[float, float], most: float, microns: float
-) -> None:
-    """Draw a bar of 1, 2 or 5 times a power of ten micrometres, at most so many pixels long, with its length."""
-    decade = 10.0 ** math.floor(math.log10(most * microns))
-    length = max(step * decade for step in (1, 2, 5) if step * decade <= most * microns)
-    (left, bottom), thick = corner, max(most / 50, 2)
-    drawing.rectangle((left, bottom - thick, left + length / microns, bottom), _INK, _PAPER)
-    words = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} µm"
-    drawing.text(
-        (left, bottom - 1.5 * thick), words, _INK, font, anchor="lb", stroke_width=max(round(thick / 4), 1),
-        stroke_fill=_PAPER,
-    )
+    def draw_colours(self, name: str) -> None:
+        """Draw the colours from 1 above to 0 below, under the name of the class."""
+        left, top, height = self.width + self.unit, 3 * self.unit, 10 * self.unit
+        self.drawing.text((left, self.unit), name, _INK, self.font)
+        ramp = _coloured(np.linspace(1, 0, height))[:, None].repeat(self.unit, 1)
+        self.image.paste(Image.fromarray(np.rint(ramp).astype(np.uint8)), (left, top))
+        for value in (1.0, 0.5, 0.0):
+            place = left + 1.5 * self.unit, top + (1 - value) * (height - 1)
+            self.drawing.text(place, f"{value:g}", _INK, self.font, anchor="lm")
+
+    def draw_bar(self, microns: float) -> None:
+        """Draw a bar of 1, 2 or 5 times a power of ten micrometres, at most a quarter of the width, with its length.
+
+        Args:
+            microns: side of a pixel of the picture.
+        """
+        most = self.width / 4 * microns
+        decade = 10.0 ** math.floor(math.log10(most))
+        length = max(step * decade for step in (1, 2, 5) if step * decade <= most)
+        left, bottom, thick = self.unit, self.height - self.unit, max(self.width / 200, 2)
+        self.drawing.rectangle((left, bottom - thick, left + length / microns, bottom), _INK, _PAPER)
+        words = f"{length / 1000:g} mm"  # Pillow's own font has no µ
+        edge = {"stroke_width": max(round(thick / 4), 1), "stroke_fill": _PAPER}
+        self.drawing.text((left, bottom - 1.5 * thick), words, _INK, self.font, anchor="lb", **edge)
