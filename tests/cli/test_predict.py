@@ -128,7 +128,7 @@ class TestSlides:
         (out / "p1" / "a_overlay.png").unlink()
         write_slide(slides / "p1" / "b.ome.tif", slide(150, 150, seed=2))
         self.predict(isotypic, run, slides, out)
-        assert calls == ["a.ome.tif", "b.ome.tif"]
+        assert calls == ["p1/a.ome.tif", "p1/b.ome.tif"]
         other = self.predict(isotypic, run, slides, out, "--overlap", 0.5)
         assert other.returncode == 2
         assert "(overlap 0.0 there, 0.5 here); give another --out" in other.stderr

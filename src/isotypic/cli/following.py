@@ -66,6 +66,17 @@ def follow(
     return failures
 
 
+def say_results(console: Console, out: Path, before: int, failures: Sequence[str]) -> None:
+    """Print where the results lie, how many images were finished before, and what failed.
+
+    Raises:
+        Exit: with code 1, if anything did.
+    """
+    skipped = f" ({before} finished before)" if before else ""
+    console.print(f"results{skipped}: {out.resolve()}", highlight=False, soft_wrap=True)
+    say_failures(failures)
+
+
 def say_failures(failures: Sequence[str]) -> None:
     """Print what failed.
 

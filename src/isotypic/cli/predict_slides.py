@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from isotypic.cli.following import Steps, follow, memory_said, plain_console, say_failures
+from isotypic.cli.following import Steps, follow, memory_said, plain_console, say_results
 from isotypic.data.readers.micrograph import PixelSize
 from isotypic.data.readers.slide import READABLE, SLIDE_SUFFIXES, open_slide
 from isotypic.inference.ledger import Ledger, Request, SlideRow, Source, root, sources
@@ -63,7 +62,7 @@ class SlideJob:
     def run(self, source: Source, stem: Path, steps: Steps) -> SlideRow:
         """Classify a slide and write what is found."""
         start, (size, modified_ns) = time.perf_counter(), source.state
-        slide = open_slide(source.path, self.pixel_size)
+        slide = replace(open_slide(source.path, self.pixel_size), source=source.title)
         heat = self.classifier(slide, self.microns, steps)
         save_slide(heat, stem)
         height, width = slide.size
@@ -106,10 +105,8 @@ def predict_slides(images: Path, out: Path, run: str, job: SlideJob) -> None:
     failures = follow(console, waiting, work, ("patch", "map"), alone=found[0].path == images)
     slides = _write_scores(job, ledger, found)
     console.print(_table(slides, job.scoring))
-    skipped = f" ({len(found) - len(waiting)} finished before)" if len(waiting) < len(found) else ""
-    console.print(f"results{skipped}: {out.resolve()}", highlight=False, soft_wrap=True)
-    _say_threshold(console, job.scoring)
-    say_failures(failures)
+    console.print(f"threshold: {job.scoring.threshold:.4g}", highlight=False)
+    say_results(console, out, len(found) - len(waiting), failures)
 
 
 def _classify(job: SlideJob, ledger: Ledger[SlideRow], source: Source, steps: Steps) -> str:
@@ -146,7 +143,3 @@ def _table(slides: pd.DataFrame, scoring: Scoring) -> Table:
     if len(slides) > _SHOWN:
         table.add_row(f"... {len(slides) - _SHOWN} more in {SLIDES}")
     return table
-
-
-def _say_threshold(console: Console, scoring: Scoring) -> None:
-    console.print(f"threshold: {scoring.threshold:.4g}", highlight=False)

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from isotypic.cli.following import Steps, follow, memory_said, plain_console, say_failures
+from isotypic.cli.following import Steps, follow, memory_said, plain_console, say_results
 from isotypic.cli.options import Device, PixelSide, pixel_size_of
 from isotypic.data.readers.micrograph import PixelSize, open_micrograph
 from isotypic.errors import RequestError, unknown
@@ -87,9 +87,7 @@ def command(
 
     failures = follow(console, waiting, segment, STEPS, alone=found[0].path == images)
     console.print(_table(found, ledger))
-    skipped = f" ({len(found) - len(waiting)} finished before)" if len(waiting) < len(found) else ""
-    console.print(f"results{skipped}: {out.resolve()}", highlight=False, soft_wrap=True)
-    say_failures(failures)
+    say_results(console, out, len(found) - len(waiting), failures)
 
 
 @dataclass(frozen=True)

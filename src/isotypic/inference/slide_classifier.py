@@ -100,7 +100,9 @@ class SlideClassifier:
             wanted = grid.covered(found) >= self.execution.tissue
             said = self._probabilities(slide, grid, wanted, progress)
         except RequestError as error:
-            raise error if slide.source in str(error) else RequestError(f"{slide.source}: {error}") from error
+            if slide.source in str(error):
+                raise
+            raise RequestError(f"{slide.source}: {error}") from error
         shown = found if self.execution.tissue else np.ones_like(found)
         return HeatMap(
             slide.source, self.run.classes, self.positive, grid, said, picture, shown, slide.size, slide.microns
