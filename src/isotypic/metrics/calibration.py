@@ -80,7 +80,7 @@ def youden_threshold(scores: Tensor, labels: Tensor) -> float:
     Source:
         W. Youden, "Index for rating diagnostic tests", 1950.
 
-    >>> youden_threshold(torch.tensor([0.1, 0.4, 0.6, 0.9]), torch.tensor([0, 0, 1, 1]))
+    >>> youden_threshold(torch.tensor([0.0, 0.25, 0.75, 1.0]), torch.tensor([0, 0, 1, 1]))
     0.5
     """
     values, place = scores.double().unique(return_inverse=True)  # ascending

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,7 @@ def _refuse_other_areas(path: Path, levels: Sequence[Opened]) -> None:
 def _by_regions(path: Path, module: str, kind: str) -> list[Opened]:
     """Open a slide by a package that has the interface of openslide."""
     try:
-        package: Any = __import__(module)  # an extra
+        package: Any = import_module(module)  # of an extra
     except (ImportError, OSError) as error:  # OSError: openslide without its library
         raise RequestError(f"{path}: {path.suffix} needs the extra slides: pip install isotypic[slides]") from error
     try:
