@@ -62,7 +62,11 @@ class Examples:
     def caption(self) -> str:
         """What the picture shows, without a full stop."""
         spread = "" if len(self.images.classes) == TWO else " (of different classes, as far as there are enough)"
-        tones = "" if self.images.shape[0] == COLOURED else ". Black is the darkest pixel shown, white the brightest"
+        tones = (
+            ""
+            if self.images.shape[0] == COLOURED
+            else ". Every image is shown from its darkest pixel, black, to its brightest, white"
+        )
         return (
             f"upright test images, those that it is surest of where it is right{spread} and where it is wrong, and of "
             "the others those that it is least sure of. Below an image: true class → predicted class, and p, the "
@@ -93,7 +97,7 @@ class Examples:
         for verdict, mask in (("Right and surest", right), ("Wrong and surest", ~right)):
             if len(self.images.classes) == TWO:
                 for label, name in enumerate(self.images.classes):
-                    yield f"{verdict}, truly {name}", mask & (self.labels == label), False
+                    yield f"{verdict}, true class “{name}”", mask & (self.labels == label), False
             else:
                 yield verdict, mask, mask is right
 

@@ -25,7 +25,7 @@ from isotypic.studies.systems.sheet import LINE, MARGIN, WIDTH, Bytes, Sheet, Wo
 MOST = 12
 """Fields that are shown."""
 
-_TILE, _PITCH, _LABEL, _BLOCK_GAP = 66, 74, 62, 36
+_TILE, _PITCH = 66, 74
 _BAR = 360
 _CHANNELS = (1, 3)
 _NEGATIVE, _ZERO, _POSITIVE = (np.array([*bytes.fromhex(code)]) for code in ("0b5394", "ffffff", "b3261e"))
@@ -67,14 +67,12 @@ class LearnedFilters:
     @property
     def caption(self) -> str:
         """What the picture shows, without a full stop."""
-        kind = f"{self._one}s"
-        many = len(self.filters) > MOST
-        which = (
-            f"the {MOST} of {len(self.filters)} {kind} of largest norm" if many else f"all {len(self.filters)} {kind}"
+        count = len(self.filters)
+        which = f"all {count} {self._one}s" if count <= MOST else f"{MOST} of {count} {self._one}s, of largest norm"
+        colours = "grey" if self.filters.shape[2] > 1 else "white"
+        return (
+            f"the filters of the first layer: {which}, the largest first{self._moved}. {colours.capitalize()} is zero"
         )
-        turned = "" if self.group.order == 1 else ", a row a field and a column its filter moved by the element above"
-        colours = "grey is zero" if self.filters.shape[2] > 1 else "white is zero"
-        return f"the filters of the first layer, {which}, the largest first{turned}. One scale for all: {colours}"
 
     def write(self, path: Path) -> Path:
         """Draw the filters as PNG.
@@ -94,13 +92,28 @@ class LearnedFilters:
         return "filter" if self.group.order == 1 else "field"
 
     @property
+    def _moved(self) -> str:
+        """What a row and a column are, where there are several columns."""
+        if self.group.order == 1:
+            return ""
+        mirrored = any("mirror" in self.group.describe(g) for g in range(self.group.order))
+        flipped = ", “mirror” after a flip from left to right" if mirrored else ""
+        return f"; a row is a field, a column its filter turned counter-clockwise by the angle above{flipped}"
+
+    @property
+    def _label(self) -> int:
+        """Pixels for the number beside a row."""
+        return 36 if self.group.order == 1 else 62
+
+    @property
     def _block_width(self) -> int:
-        return _LABEL + self.group.order * _PITCH + _BLOCK_GAP
+        """Pixels from one block to the next."""
+        return self._label + self.group.order * _PITCH + (8 if self.group.order == 1 else 36)
 
     def _blocks(self) -> list[NDArray[np.intp]]:
         """Return the fields in blocks that stand side by side, as many as there is room for."""
         fields = self.shown
-        beside = max(1, (WIDTH - 2 * MARGIN + _BLOCK_GAP) // self._block_width)
+        beside = max(1, (WIDTH - 2 * MARGIN) // self._block_width)
         rows = -(-len(fields) // beside)
         return [fields[start : start + rows] for start in range(0, len(fields), rows)]
 
@@ -108,21 +121,21 @@ class LearnedFilters:
         top = self._draw_head(sheet, left)
         for row, field in enumerate(fields):
             place = top + row * _PITCH
-            sheet.say(Words(str(field), MUTED, across="right"), left + _LABEL - 10, place + (_TILE - LINE) // 2)
+            sheet.say(Words(str(field), MUTED, across="right"), left + self._label - 10, place + (_TILE - LINE) // 2)
             for element, each in enumerate(self.filters[field]):
-                sheet.put(_drawn(each, peak), left + _LABEL + element * _PITCH, place)
+                sheet.put(_drawn(each, peak), left + self._label + element * _PITCH, place)
 
     def _draw_head(self, sheet: Sheet, left: int) -> int:
-        """Write what the elements do above a block, and return where its rows begin."""
-        several = self.group.order > 1
-        names = [self.group.describe(g).split(" ") for g in range(self.group.order)] if several else [[self._one]]
+        """Write above a block what the elements do, if there are several, and return where its rows begin."""
+        if self.group.order == 1:
+            return MARGIN
+        names = [self.group.describe(g).split(" ") for g in range(self.group.order)]
         lines = max(map(len, names))
         for element, name in enumerate(names):
-            middle = left + _LABEL + element * _PITCH + _TILE // 2
+            middle = left + self._label + element * _PITCH + _TILE // 2
             for line, word in enumerate(name, lines - len(name)):
                 sheet.say(Words(word, across="center"), middle, MARGIN + line * LINE)
-        if several:
-            sheet.say(Words(self._one, MUTED, across="right"), left + _LABEL - 10, MARGIN + (lines - 1) * LINE)
+        sheet.say(Words("field", MUTED, across="right"), left + self._label - 10, MARGIN + (lines - 1) * LINE)
         return MARGIN + lines * LINE + 4
 
 
@@ -171,7 +184,7 @@ def _drawn(filter_: NDArray[np.floating], peak: float) -> Bytes:
 def _draw_scale(sheet: Sheet, peak: float, channels: int) -> None:
     """Draw the scale of the weights below everything."""
     bar = np.broadcast_to(np.linspace(-1, 1, _BAR), (channels, LINE - 4, _BAR))
-    left, top = MARGIN + _LABEL, sheet.bottom + 14
+    left, top = MARGIN + 62, sheet.bottom + 14
     sheet.put(_in_colours(bar), left, top)
     words = Words("weight" if channels == 1 else "weight of each of red, green and blue", MUTED)
     sheet.say(words, left + _BAR + 16, top - 2)

@@ -2,8 +2,8 @@
 
 Images of up to :data:`LARGEST_TILE` pixels a side are enlarged by a whole number, so that they are about
 :data:`TILE` wide; larger ones are made smaller by the means of square blocks. Three channels are shown as red, green
-and blue, as they are. Any other number is shown by its mean as grey, all images of a mosaic alike: black is the
-darkest pixel of them, white the brightest.
+and blue, as they are. Any other number is shown by its mean as grey, every image from its darkest pixel, black, to its
+brightest, white: in fluorescence the brightness of one image leaves another without a shape.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TILE, LARGEST_TILE = 144, 288
 COLOURED = 3
 """Channels of an image in colour."""
 
-_GAP, _BELOW_ROW = 16, 14
+_GAP, _BELOW_ROW = 12, 14
 
 
 class Scale(NamedTuple):
@@ -85,44 +85,37 @@ def write_mosaic(rows: Sequence[Row], white: float, path: Path) -> Path:
     """Draw rows of images, all of one size.
 
     Args:
-        rows: from the top to the bottom.
-        white: the value of full white of images in colour.
+        rows: from the top to the bottom, with an image at least.
+        white: the value of full white of the images.
         path: of the PNG.
 
     Raises:
         ImportError: matplotlib is not installed.
         OSError: the file cannot be written.
     """
-    images = [tile.image for row in rows for tile in row.tiles]
-    low, high = tones(images, white)
-    sheet = Sheet()
+    size = next(tile.image.shape[1:] for row in rows for tile in row.tiles)
+    sheet, step = Sheet(), pitch(*size)
+    right = MARGIN + columns(*size) * step - _GAP
     for row in rows:
-        _draw_row(sheet, row, low, high)
+        top = sheet.bottom + (_BELOW_ROW if sheet.bottom else 0)
+        sheet.say(Words(row.name, bold=True), MARGIN, top)
+        sheet.say(Words(row.note, MUTED, across="right"), right, top)
+        for place, tile in enumerate(row.tiles):
+            _draw_tile(sheet, tile, in_bytes(tile.image, white), (MARGIN + place * step, top + LINE + 6))
     return sheet.write(path)
 
 
-def tones(images: Sequence[NDArray[np.generic]], white: float) -> tuple[float, float]:
-    """Return the values that are shown as black and as white."""
-    if not images or len(images[0]) == COLOURED:
-        return 0.0, white
-    means = [image.mean(0) for image in images]
-    return float(np.min(means)), float(np.max(means))
+def in_bytes(image: NDArray[np.generic], white: float) -> Bytes:
+    """Return an image ``[C, y, x]`` as it is shown, ``[y, x, 3]``.
 
-
-def in_bytes(image: NDArray[np.generic], low: float, high: float) -> Bytes:
-    """Return an image ``[C, y, x]`` as ``[y, x, 3]`` from black to white."""
-    colours = image if len(image) == COLOURED else np.broadcast_to(image.mean(0), (COLOURED, *image.shape[1:]))
-    shares = (np.moveaxis(colours, 0, -1).astype(np.float64) - low) / ((high - low) or 1.0)
-    return np.rint(255 * shares.clip(0, 1)).astype(np.uint8)
-
-
-def _draw_row(sheet: Sheet, row: Row, low: float, high: float) -> None:
-    top = sheet.bottom + (_BELOW_ROW if sheet.bottom else 0)
-    sheet.say(Words(row.name, bold=True), MARGIN, top)
-    sheet.say(Words(row.note, MUTED, across="right"), WIDTH - MARGIN, top)
-    for place, tile in enumerate(row.tiles):
-        step = pitch(*tile.image.shape[1:])
-        _draw_tile(sheet, tile, in_bytes(tile.image, low, high), (MARGIN + place * step, top + LINE + 6))
+    >>> in_bytes(np.array([[[5, 10, 7]]], np.uint8), 255.0)[0, :, 0].tolist()
+    [0, 255, 102]
+    """
+    shares = image / white
+    if len(image) != COLOURED:
+        grey = shares.mean(0, keepdims=True)
+        shares = np.repeat((grey - grey.min()) / (np.ptp(grey) or 1.0), COLOURED, axis=0)
+    return np.rint(255 * np.moveaxis(shares, 0, -1).clip(0, 1)).astype(np.uint8)
 
 
 def _draw_tile(sheet: Sheet, tile: Tile, pixels: Bytes, corner: tuple[int, int]) -> None:
