@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from isotypic.data.image_set import ImageSet
 from isotypic.groups.finite import Indices
+from isotypic.inference.writers.overlay import CLIPPED
 from isotypic.studies.systems.mosaic import COLOURED, Row, Tile, columns, fitting, room, write_mosaic
 from isotypic.studies.systems.png import INK, MARK, MUTED
 from isotypic.studies.systems.sheet import Words
@@ -65,7 +66,7 @@ class Examples:
         tones = (
             ""
             if self.images.shape[0] == COLOURED
-            else ". Every image is shown from its darkest pixel, black, to its brightest, white"
+            else f". In every image the darkest and the brightest {CLIPPED:.1%} of the pixels are black and white"
         )
         return (
             f"upright test images, those that it is surest of where it is right{spread} and where it is wrong, and of "

@@ -2,8 +2,9 @@
 
 Images of up to :data:`LARGEST_TILE` pixels a side are enlarged by a whole number, so that they are about
 :data:`TILE` wide; larger ones are made smaller by the means of square blocks. Three channels are shown as red, green
-and blue, as they are. Any other number is shown by its mean as grey, every image from its darkest pixel, black, to its
-brightest, white: in fluorescence the brightness of one image leaves another without a shape.
+and blue, as they are. Any other number is shown by its mean as grey, stretched so that the darkest and the brightest
+:data:`CLIPPED` of an image's own pixels are black and white: in fluorescence one scale for all would leave dim images
+without a shape.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from isotypic.inference.writers.overlay import CLIPPED
 from isotypic.studies.systems.png import MUTED
 from isotypic.studies.systems.sheet import LINE, MARGIN, WIDTH, Bytes, Sheet, Words, cut, enlarged, letters
 
@@ -108,13 +110,14 @@ def write_mosaic(rows: Sequence[Row], white: float, path: Path) -> Path:
 def in_bytes(image: NDArray[np.generic], white: float) -> Bytes:
     """Return an image ``[C, y, x]`` as it is shown, ``[y, x, 3]``.
 
-    >>> in_bytes(np.array([[[5, 10, 7]]], np.uint8), 255.0)[0, :, 0].tolist()
-    [0, 255, 102]
+    >>> in_bytes(np.array([[[5, 10, 7.5]]]), 255.0)[0, :, 0].tolist()
+    [0, 255, 128]
     """
     shares = image / white
     if len(image) != COLOURED:
         grey = shares.mean(0, keepdims=True)
-        shares = np.repeat((grey - grey.min()) / (np.ptp(grey) or 1.0), COLOURED, axis=0)
+        low, high = np.quantile(grey, (CLIPPED, 1 - CLIPPED))
+        shares = np.repeat((grey - low) / ((high - low) or 1.0), COLOURED, axis=0)
     return np.rint(255 * np.moveaxis(shares, 0, -1).clip(0, 1)).astype(np.uint8)
 
 
