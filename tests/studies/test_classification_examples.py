@@ -142,6 +142,7 @@ def test_a_run_that_diverged_is_drawn(tmp_path):
     nothing = np.full((6, 2), np.nan)
     examples = Examples(image_set([0, 1] * 3, ("a", "b")), np.arange(6), nothing)
     assert examples.write(tmp_path / "a.png").is_file()
+    assert examples._words(0)[-1].text == "p = nan"
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])

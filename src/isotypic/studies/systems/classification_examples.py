@@ -130,4 +130,4 @@ def _counted(kind: Kind) -> str:
 
 
 def _said(probability: float) -> str:
-    return f"p = {probability:.3f}" if probability < _CERTAIN else "p > 0.999"
+    return "p > 0.999" if probability >= _CERTAIN else f"p = {probability:.3f}"

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ class Scale(NamedTuple):
 class Tile:
     """An image ``[C, y, x]`` in its own units, and what stands below it, a line each."""
 
-    image: NDArray[np.generic]
+    image: NDArray[Any]
     words: tuple[Words, ...]
 
 
@@ -107,7 +107,7 @@ def write_mosaic(rows: Sequence[Row], white: float, path: Path) -> Path:
     return sheet.write(path)
 
 
-def in_bytes(image: NDArray[np.generic], white: float) -> Bytes:
+def in_bytes(image: NDArray[Any], white: float) -> Bytes:
     """Return an image ``[C, y, x]`` as it is shown, ``[y, x, 3]``.
 
     >>> in_bytes(np.array([[[5, 10, 7.5]]]), 255.0)[0, :, 0].tolist()
