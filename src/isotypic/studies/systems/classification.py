@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from isotypic import __version__
-from isotypic.data.loading import ArrayDataset
 from isotypic.data.splits import nested_subsets
 from isotypic.groups.catalogue import named
+from isotypic.groups.finite import FiniteGroup
 from isotypic.inference.evaluation import Evaluation, evaluate
 from isotypic.inference.run import RunDescription, save_run
 from isotypic.metrics.classification import ClassificationScores, overfitting_ratio
+from isotypic.ops.device import torch_device
 from isotypic.studies.predictions import Predictions
 from isotypic.studies.records import ROTATED, UPRIGHT, Cost, Curves, Measure, Outcome, Scores
 from isotypic.studies.systems.system import Description, Finished, Job, StudiedSystem
@@ -59,11 +59,9 @@ class ClassificationSystem(StudiedSystem[Recipe, Material, Trained]):
 
     def test(self, job: Job[Recipe, Material], trained: Trained) -> Finished:
         """Count what it gets right."""
-        images, splits = job.material.images, job.material.splits
-        test = evaluation_batches(images, splits.test, trained.normalisation)
-        on_test = evaluate(trained.model, test, job.group)
-        seen = evaluation_batches(images, job.subset, trained.normalisation)
-        on_train = evaluate(trained.model, seen, named("trivial"))
+        on_test = _evaluated(job, trained, job.material.splits.test, job.group)
+        on_train = _evaluated(job, trained, job.subset, named("trivial"))
+        trained.model.cpu()
         outcome = _outcome(job, trained, on_test, on_train)
         right = (on_test.predicted == on_test.labels).double().numpy()
         return Finished(outcome, Predictions(on_test.labels.numpy(), on_test.elements, right))
@@ -73,6 +71,12 @@ class ClassificationSystem(StudiedSystem[Recipe, Material, Trained]):
     ) -> None:
         """Write the classifier."""
         save_run(folder, trained.model, _run_description(job, trained, finished))
+
+
+def _evaluated(job: Job[Recipe, Material], trained: Trained, rows: np.ndarray, group: FiniteGroup) -> Evaluation:
+    device = torch_device(job.device)
+    batches = evaluation_batches(job.material.images, rows, trained.normalisation, device)
+    return evaluate(trained.model.to(device), batches, group)
 
 
 def scores_of(scores: ClassificationScores) -> Scores:
@@ -99,7 +103,7 @@ def _outcome(job: Job[Recipe, Material], trained: Trained, on_test: Evaluation, 
         curves=Curves(score=ACCURACY.name, **asdict(trained.curves)),
         cost=Cost(
             parameters=parameter_count(trained.model),
-            train_seconds=trained.seconds,
+            train_seconds=trained.effort.seconds,
             steps=job.recipe.training.steps,
             latency_ms=latency_ms(trained.model, few[0]),
         ),
@@ -109,9 +113,10 @@ def _outcome(job: Job[Recipe, Material], trained: Trained, on_test: Evaluation, 
 
 def _few_images(material: Material, trained: Trained) -> Tensor:
     """Return the first test images, as the network takes them."""
-    few = material.splits.test[:_ERROR_IMAGES]
-    images, _ = ArrayDataset(material.images, few, trained.normalisation).__getitems__(range(len(few)))
-    return torch.as_tensor(images)
+    images, _ = next(
+        iter(evaluation_batches(material.images, material.splits.test[:_ERROR_IMAGES], trained.normalisation))
+    )
+    return images
 
 
 def _run_description(job: Job[Recipe, Material], trained: Trained, finished: Finished | None) -> RunDescription:
@@ -126,7 +131,7 @@ def _run_description(job: Job[Recipe, Material], trained: Trained, finished: Fin
             **({} if finished is None else _tested(finished.outcome)),
             "training images": len(job.subset),
             "parameters": parameter_count(trained.model),
-            "training seconds": round(trained.seconds, 1),
+            **trained.effort.figures,
             "seed": job.seed,
         },
     )
