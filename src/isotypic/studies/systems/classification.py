@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from isotypic import __version__
 from isotypic.data.loading import ArrayDataset
 from isotypic.data.splits import nested_subsets
 from isotypic.groups.catalogue import named
+from isotypic.groups.finite import FiniteGroup
 from isotypic.inference.evaluation import Evaluation, evaluate
 from isotypic.inference.run import RunDescription, save_run
 from isotypic.metrics.classification import ClassificationScores, overfitting_ratio, roc_curve
+from isotypic.ops.device import torch_device
 from isotypic.studies.predictions import Predictions
 from isotypic.studies.records import EXAMPLES, ROTATED, UPRIGHT, Cost, Curves, Measure, Outcome, Roc, Scores
 from isotypic.studies.systems.classification_examples import Examples
@@ -70,11 +71,9 @@ class ClassificationSystem(StudiedSystem[Recipe, Material, Trained]):
 
     def test(self, job: Job[Recipe, Material], trained: Trained) -> Finished:
         """Count what it gets right."""
-        images, splits = job.material.images, job.material.splits
-        test = evaluation_batches(images, splits.test, trained.normalisation)
-        on_test = evaluate(trained.model, test, job.group)
-        seen = evaluation_batches(images, job.subset, trained.normalisation)
-        on_train = evaluate(trained.model, seen, named("trivial"))
+        on_test = _evaluated(job, trained, job.material.splits.test, job.group)
+        on_train = _evaluated(job, trained, job.subset, named("trivial"))
+        trained.model.cpu()
         drawings = _drawings(job.material, trained, on_test) if can_draw() else {}
         outcome = _outcome(job, trained, on_test, on_train, captions(drawings, job.seed))
         right = (on_test.predicted == on_test.labels).double().numpy()
@@ -85,6 +84,12 @@ class ClassificationSystem(StudiedSystem[Recipe, Material, Trained]):
     ) -> None:
         """Write the classifier."""
         save_run(folder, trained.model, _run_description(job, trained, finished))
+
+
+def _evaluated(job: Job[Recipe, Material], trained: Trained, rows: np.ndarray, group: FiniteGroup) -> Evaluation:
+    device = torch_device(job.device)
+    batches = evaluation_batches(job.material.images, rows, trained.normalisation, device)
+    return evaluate(trained.model.to(device), batches, group)
 
 
 def scores_of(scores: ClassificationScores) -> Scores:
@@ -117,7 +122,7 @@ def _outcome(
         curves=Curves(score=ACCURACY.name, **asdict(trained.curves)),
         cost=Cost(
             parameters=parameter_count(trained.model),
-            train_seconds=trained.seconds,
+            train_seconds=trained.effort.seconds,
             steps=job.recipe.training.steps,
             latency_ms=latency_ms(trained.model, few[0]),
         ),
@@ -135,7 +140,7 @@ def _roc(on_test: Evaluation) -> Roc | None:
 
 def _drawings(material: Material, trained: Trained, on_test: Evaluation) -> dict[str, Drawing]:
     """Return examples of the upright test images, and the filters of the first layer where it is a convolution."""
-    rows = ArrayDataset(material.images, material.splits.test, trained.normalisation).indices
+    rows = ArrayDataset(material.images, material.splits.test).indices
     examples = Examples(material.images, rows, on_test.probabilities[0].numpy())
     filters = LearnedFilters.of(trained.model, _few_images(material, trained))
     found = {} if filters is None else {FILTERS: Drawing(filters.caption, filters.write)}
@@ -144,9 +149,10 @@ def _drawings(material: Material, trained: Trained, on_test: Evaluation) -> dict
 
 def _few_images(material: Material, trained: Trained) -> Tensor:
     """Return the first test images, as the network takes them."""
-    few = material.splits.test[:_ERROR_IMAGES]
-    images, _ = ArrayDataset(material.images, few, trained.normalisation).__getitems__(range(len(few)))
-    return torch.as_tensor(images)
+    images, _ = next(
+        iter(evaluation_batches(material.images, material.splits.test[:_ERROR_IMAGES], trained.normalisation))
+    )
+    return images
 
 
 def _run_description(job: Job[Recipe, Material], trained: Trained, finished: Finished | None) -> RunDescription:
@@ -161,7 +167,7 @@ def _run_description(job: Job[Recipe, Material], trained: Trained, finished: Fin
             **({} if finished is None else _tested(finished.outcome)),
             "training images": len(job.subset),
             "parameters": parameter_count(trained.model),
-            "training seconds": round(trained.seconds, 1),
+            **trained.effort.figures,
             "seed": job.seed,
         },
     )

@@ -172,7 +172,7 @@ def _outcome(
         curves=Curves(score="Dice of foreground pixels", **asdict(trained.curves)),
         cost=Cost(
             parameters=parameter_count(trained.model),
-            train_seconds=trained.seconds,
+            train_seconds=trained.effort.seconds,
             steps=job.recipe.training.steps,
             latency_ms=latency_ms(trained.model, few[0]),
         ),
@@ -218,7 +218,7 @@ def _run_description(
             **({} if finished is None else _tested(finished)),
             "training images": len(job.subset),
             "parameters": parameter_count(trained.model),
-            "training seconds": round(trained.seconds, 1),
+            **trained.effort.figures,
             "seed": job.seed,
         },
     )

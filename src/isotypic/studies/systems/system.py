@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from isotypic.studies.folder import picture_path
 from isotypic.studies.predictions import Predictions
 from isotypic.studies.records import Measure, Outcome
 from isotypic.tasks.checkpoints import CHECKPOINT_FILE, Checkpoint
+from isotypic.tasks.pace import Pace
+from isotypic.tasks.pace import Progress as Heard
 from isotypic.tasks.recipe import BaseRecipe
 
 R = TypeVar("R", bound=BaseRecipe)
@@ -28,8 +30,13 @@ M = TypeVar("M")
 T = TypeVar("T")
 
 TRAINING, TESTING = "training", "testing"
-Progress = Callable[[str, float], object]
-"""Called with the stage of a job, :data:`TRAINING` or :data:`TESTING`, and the fraction of it that is done."""
+
+
+class Progress(Protocol):
+    """What is told how far a job has come."""
+
+    def __call__(self, stage: str, fraction: float, pace: Pace | None = None, /) -> object:
+        """Take note of a stage, :data:`TRAINING` or :data:`TESTING`, the fraction of it that is done, and its pace."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,7 @@ class Job(Generic[R, M]):
         heard = self.stage(TRAINING)
         return {"seed": self.seed, "device": self.device, "progress": heard, "checkpoint": checkpoint}
 
-    def stage(self, name: str) -> Callable[[float], object] | None:
+    def stage(self, name: str) -> Heard | None:
         """Return what is told how far a stage has come, if anyone wants to know."""
         return None if self.progress is None else partial(self.progress, name)
 
