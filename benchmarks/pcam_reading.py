@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from isotypic.data.image_set import ImageSet
-from isotypic.data.loading import ArrayDataset, loader
+from isotypic.data.loading import ArrayDataset, Normalised, loader
 from isotypic.data.normalisation import Normalisation
 from isotypic.data.readers.hdf5 import Hdf5Images
 from isotypic.tasks.training import keep_freed_memory
@@ -40,8 +40,8 @@ def write(path: Path, rows: int) -> None:
 
 def by_the_loader(images: ImageSet, workers: int) -> Iterator[int]:
     """Yield the size of every batch."""
-    part = ArrayDataset(images, np.arange(len(images)), NORMALISATION)
-    for batch, _ in loader(part, BATCH, shuffle=True, seed=0, workers=workers):
+    part = ArrayDataset(images, np.arange(len(images)))
+    for batch, _ in Normalised(loader(part, BATCH, shuffle=True, seed=0, workers=workers), NORMALISATION):
         yield len(batch)
 
 

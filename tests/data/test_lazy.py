@@ -89,7 +89,7 @@ def test_a_fit_is_kept_until_the_files_change(files, tmp_path):
 
 
 def mixed(image_set, **how):
-    part = ArrayDataset(image_set, np.arange(300), Normalisation((0.5,) * 3, (0.25,) * 3, 255.0))
+    part = ArrayDataset(image_set, np.arange(300))
     return part, loader(part, 32, shuffle=True, seed=3, **how)
 
 
@@ -102,7 +102,7 @@ def test_the_epoch_is_the_same_for_any_number_of_workers(files):
     for run in runs[1:]:
         assert all(torch.equal(a, c) and torch.equal(b, d) for (a, b), (c, d) in zip(runs[0], run, strict=True))
     part, _ = mixed(lazily)
-    same = ArrayDataset(ImageSet("eager", images, labels, ("a", "b")), part.indices, part.normalisation)
+    same = ArrayDataset(ImageSet("eager", images, labels, ("a", "b")), part.indices)
     assert all(torch.equal(a, b) for a, b in zip(part[[7, 299, 64]], same[[7, 299, 64]], strict=True))
     assert same.mixed is None
     again = pickle.loads(pickle.dumps(part))
@@ -114,10 +114,9 @@ def test_rows_of_a_lazy_array_are_put_in_order(files):
     part = ArrayDataset(
         ImageSet("lazy", joined, np.arange(len(images)) % 2, ("a", "b")),
         np.array([9, 3, 200]),
-        Normalisation((0.0,) * 3, (1.0,) * 3, 255.0),
     )
     assert part.labels.tolist() == [1, 1, 0]
-    assert torch.equal(part[1][0] * 255, torch.from_numpy(images[9]).float())
+    assert torch.equal(part[1][0], torch.from_numpy(images[9]))
 
 
 @settings(max_examples=60)

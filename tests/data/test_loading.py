@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isotypic.data.image_set import ImageSet
-from isotypic.data.loading import ArrayDataset, BatchSampler, loader
+from isotypic.data.loading import ArrayDataset, BatchSampler, Normalised, loader
 from isotypic.data.normalisation import Normalisation
 from isotypic.errors import RequestError
 
@@ -19,7 +19,7 @@ NORMALISATION = Normalisation((0.5, 0.5), (0.25, 0.25), 255.0)
 
 
 def dataset(rows=range(COUNT)):
-    return ArrayDataset(SET, np.array(rows), NORMALISATION)
+    return ArrayDataset(SET, np.array(rows))
 
 
 def epochs(loading, count=1):
@@ -34,13 +34,19 @@ def same(one, other):
 def test_items_and_batches_agree():
     part = dataset([5, 2, 9])
     images, labels = part[[0, 2]]
-    assert images.dtype == torch.float32
+    assert images.dtype == torch.uint8
     assert labels.dtype == torch.int64
-    torch.testing.assert_close(images, (torch.from_numpy(IMAGES[[5, 9]]) / 255 - 0.5) / 0.25)
+    assert torch.equal(images, torch.from_numpy(IMAGES[[5, 9]]))
     assert labels.tolist() == [2, 0]
     assert torch.equal(part[2][0], images[1])
     assert part[2][1] == 0
     assert part.labels.tolist() == [2, 2, 0]
+
+
+def test_batches_are_normalised_where_they_are_used():
+    ((images, labels),) = Normalised(loader(dataset([5, 2]), 4, shuffle=False, seed=0), NORMALISATION)
+    torch.testing.assert_close(images, (torch.from_numpy(IMAGES[[5, 2]]) / 255 - 0.5) / 0.25)
+    assert labels.tolist() == [2, 2]
 
 
 def test_in_order_without_shuffle():

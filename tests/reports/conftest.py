@@ -186,7 +186,7 @@ class FakeSegmentation(FakeStudy):
             per_rotation=dict(zip(ELEMENTS, scores.mean(axis=1).tolist(), strict=True)),
             curves=self._copied(curves, score="foreground Dice", **nothing),
             figures={"differing pixels (%)": 0.0 if built_in else 0.25 + 0.01 * cell.seed},
-            examples="image, truth, prediction, difference after rotation",
+            pictures={"examples": "image, truth, prediction, difference after rotation"},
         )
         names = np.array([f"{number:02d}.png" for number in range(len(self.labels))])
         return self._copied(record, outcome=outcome), Predictions(names, ELEMENTS, scores)

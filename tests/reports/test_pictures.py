@@ -21,8 +21,12 @@ def folder(fake_segmentation, tmp_path):
     return place
 
 
-def shown(folder):
-    found = pictures(folder, find(StudyRecords.load(folder))).examples
+def cells(folder):
+    return pictures(folder, find(StudyRecords.load(folder))).cells
+
+
+def shown(folder, name="examples"):
+    found = cells(folder).get(name, ())
     return {picture.name: b64decode(picture.address.split(",")[1]).decode() for picture in found}
 
 
@@ -41,14 +45,15 @@ def test_a_picture_that_nobody_explains_is_not_shown(folder):
     for arm in ARMS.values():
         place = folder / "cells" / f"{arm}__n0100__seed0"
         record = read_record(place)
-        silent = record.outcome.model_copy(update={"examples": None})
+        silent = record.outcome.model_copy(update={"pictures": {}})
         write_record(place, record.model_copy(update={"outcome": silent}))
     assert shown(folder) == {name: f"{arm}__n0100__seed1" for name, arm in ARMS.items()}
 
 
 def test_the_caption_is_that_of_the_cell(folder):
-    found = pictures(folder, find(StudyRecords.load(folder))).examples
-    assert {picture.caption for picture in found} == {"image, truth, prediction, difference after rotation"}
+    assert {picture.caption for picture in cells(folder)["examples"]} == {
+        "image, truth, prediction, difference after rotation"
+    }
 
 
 @pytest.mark.parametrize(("name", "kind"), [("a.png", "png"), ("a.JPG", "jpeg"), ("a.svg", "svg+xml")])

@@ -111,6 +111,20 @@ def test_a_diverged_loss_survives_the_round_trip(tmp_path):
     assert np.isnan(read_record(tmp_path).outcome.curves.train_loss[0])
 
 
+@pytest.mark.parametrize(("caption", "pictures"), [("one row", {"examples": "one row"}), (None, {})])
+def test_a_record_of_before_pictures_had_names_has_one(caption, pictures, tmp_path):
+    write_record(tmp_path, done())
+    raw = json.loads((tmp_path / "record.json").read_text())
+    del raw["outcome"]["pictures"]
+    (tmp_path / "record.json").write_text(json.dumps({**raw, "outcome": {**raw["outcome"], "examples": caption}}))
+    found = read_record(tmp_path)
+    assert found.outcome.pictures == pictures
+    write_record(tmp_path, found)
+    assert read_record(tmp_path).outcome.pictures == pictures
+    with pytest.raises(ValidationError, match="samples"):
+        Outcome.model_validate({**raw["outcome"], "samples": caption})
+
+
 def test_the_record_is_written_last(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise OSError("disk full")

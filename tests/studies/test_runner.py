@@ -230,6 +230,13 @@ def test_a_folder_from_before_arms_could_be_listed_goes_on(tmp_path, small_study
         claim(tmp_path / "study", listed.info)
 
 
+def test_a_folder_from_before_a_figure_was_shown_goes_on_and_shows_it(tmp_path, small_study):
+    plan = make_plan(small_study(), tmp_path / "cache")
+    claim(tmp_path / "study", plan.info.model_copy(update={"further": []}))
+    claim(tmp_path / "study", plan.info)
+    assert read_study(tmp_path / "study").further == ["AUC", "sensitivity", "specificity"]
+
+
 def test_a_folder_from_before_a_setting_was_there_goes_on(tmp_path, small_study):
     plan = make_plan(small_study(), tmp_path / "cache")
     claim(tmp_path / "study", plan.info)

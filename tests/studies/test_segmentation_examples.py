@@ -10,16 +10,8 @@ from PIL import Image
 from isotypic.errors import RequestError
 from isotypic.groups import named
 from isotypic.inference.segmentation_evaluation import Found, Sample, SegmentedImage
-from isotypic.studies.systems.overlays import (
-    COLOURS,
-    GREYS,
-    MARK,
-    Panel,
-    Row,
-    darkness,
-    spread_colours,
-    write_overlays,
-)
+from isotypic.studies.systems.overlays import Panel, Row, darkness, spread_colours, write_overlays
+from isotypic.studies.systems.png import COLOURS, GREYS, MARK
 from isotypic.studies.systems.segmentation_examples import Examples
 
 RED = tuple(bytes.fromhex(MARK[1:]))

@@ -111,7 +111,7 @@ def test_the_figures_beside_the_measure_are_those_that_were_announced(finished):
 def test_a_cell_shows_a_picture_and_says_what_it_is(finished):
     job, done, _, folder = finished["trivial"]
     assert Image.open(folder / "examples.png").format == "PNG"
-    assert done.outcome.examples.endswith(f"Seed {job.seed}")
+    assert done.outcome.pictures["examples"].endswith(f"Seed {job.seed}")
     written = yaml.safe_load((folder / "run.yaml").read_text())["figures"]
     upright = done.outcome.tests["upright"].figures
     assert {name: written[f"test {name}"] for name in upright} == upright
@@ -167,5 +167,5 @@ def test_test_images_of_one_kind_have_none(tmp_path):
 def test_without_the_means_to_draw_a_cell_has_no_picture(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     done, _ = of_kinds("offset", ["dark"], tmp_path)
-    assert done.outcome.examples is None
+    assert done.outcome.pictures == {}
     assert {path.name for path in tmp_path.iterdir()} == {"run.yaml", "weights.safetensors"}

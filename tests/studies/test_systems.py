@@ -13,11 +13,12 @@ from isotypic.studies.records import Cost, Curves, Measure, Outcome, Scores
 from isotypic.studies.runner import claim, unfinished, write_table
 from isotypic.studies.spec import make_plan
 from isotypic.studies.systems import catalogue
-from isotypic.studies.systems.system import Description, Finished, StudiedSystem
+from isotypic.studies.systems.system import Description, Drawing, Finished, StudiedSystem, captions
 from isotypic.tasks.recipe import recipe_of
 
 DICE = Measure(name="Dice", better="has a higher Dice", prediction="segmentation")
 AVAILABLE, TESTED = 50, 12
+DRAWN = {name: Drawing(f"of {name}", lambda path: path.write_bytes(b"picture")) for name in ("examples", "my guesses")}
 
 
 class Guessing(StudiedSystem):
@@ -61,11 +62,11 @@ class Guessing(StudiedSystem):
             ),
             cost=Cost(parameters=1, train_seconds=0.1, steps=1, latency_ms=0.1),
             equivariance_error=1e-15,
-            examples="nothing",
+            pictures=captions(DRAWN, job.seed),
         )
 
         predictions = Predictions(np.arange(TESTED), elements, scores)
-        return Finished(outcome, predictions, lambda path: path.write_bytes(b"picture"))
+        return Finished(outcome, predictions, DRAWN)
 
     def save(self, folder, job, trained, finished=None):
         folder.mkdir(parents=True, exist_ok=True)
@@ -99,7 +100,9 @@ def test_a_task_of_its_own_is_run_recorded_and_reported(guessing, tmp_path):
     assert not StudyRecords.load(folder).missing()
     assert {"rotated_dice", "dice at 90°"} <= set(pd.read_csv(write_table(folder)).columns)
     page = build_report(folder).read_text()
-    assert "Examples" in page
+    assert all(
+        said in page for said in ("<h2>Examples", "of examples. Seed 0.", "<h2>My guesses", "of my guesses. Seed 0.")
+    )
     assert "accuracy" not in page.replace(plan.info.description, "")
 
 
@@ -121,7 +124,7 @@ def test_what_was_trained_is_kept_before_it_is_tested(guessing, tmp_path, monkey
     claim(tmp_path / "study", plan.info)
     done, broken = plan.cells[:2]
     run_cell(tmp_path / "study", done)
-    assert {"trained", "tested", "examples.png"} <= names(cell_folder(tmp_path / "study", done))
+    assert {"trained", "tested", "examples.png", "my-guesses.png"} <= names(cell_folder(tmp_path / "study", done))
     monkeypatch.setattr(catalogue, "_SYSTEMS", {"classification": Breaking()})
     with pytest.raises(MemoryError):
         run_cell(tmp_path / "study", broken)

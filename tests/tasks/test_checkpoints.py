@@ -1,16 +1,15 @@
 """A training that was stopped and goes on ends as if it had not been stopped, to the last bit."""
 
-from dataclasses import asdict
-
 import numpy as np
 import pytest
 import segmenters
 import torch
+from resuming import kept, same, stop_after
 
 from isotypic.data.image_set import ImageSet
 from isotypic.data.splits import Splits
 from isotypic.errors import RequestError
-from isotypic.tasks.checkpoints import Checkpoint, Keeper
+from isotypic.tasks.checkpoints import Keeper
 from isotypic.tasks.recipe import recipe_of
 from isotypic.tasks.segmentation_session import train_segmentation
 from isotypic.tasks.session import Material, train
@@ -50,27 +49,9 @@ def segment(**how):
     return train_segmentation(recipe, material, material.splits.train[:5], seed=1, **how)
 
 
-def stop_after(step):
-    def tell(fraction):
-        if round(fraction * STEPS) == step:
-            raise KeyboardInterrupt
-
-    return tell
-
-
-def kept(folder, interval=0.0, training="this"):
-    return Checkpoint(folder / "checkpoint.ckpt", training, interval)
-
-
 def stopped(run, folder, step, **how):
     with pytest.raises(KeyboardInterrupt):
-        run(checkpoint=kept(folder), progress=stop_after(step), **how)
-
-
-def same(one, other):
-    ours, theirs = one.model.state_dict(), other.model.state_dict()
-    weights = all(torch.equal(ours[name], theirs[name]) for name in ours)
-    return weights and asdict(one.curves) == asdict(other.curves)
+        run(checkpoint=kept(folder), progress=stop_after(step, STEPS), **how)
 
 
 @pytest.mark.parametrize("run", [classify, segment])
@@ -96,12 +77,12 @@ def test_what_is_finished_is_not_trained_again(tmp_path):
     reached = kept(tmp_path).read()
     assert reached.step == STEPS
 
-    def tell(fraction):
+    def tell(fraction, pace=None):
         raise AssertionError("a step was made")
 
     again = segment(checkpoint=kept(tmp_path), progress=tell)
     assert same(first, again)
-    assert again.seconds > reached.seconds
+    assert again.effort.seconds > reached.seconds
 
 
 @pytest.mark.parametrize("forgotten", ["generators", "batches"])

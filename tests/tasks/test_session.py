@@ -5,14 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import segmenters
-import torch
 
 from isotypic.data.ragged import Ragged
 from isotypic.errors import RequestError
 from isotypic.tasks import segmentation_session
 from isotypic.tasks.recipe import recipe_of
 from isotypic.tasks.segmentation_session import labelled_material, train_segmentation
-from isotypic.tasks.training import TrainingConfig, optimiser
 
 
 def recipe(heads="offset", **changes):
@@ -31,19 +29,12 @@ def test_the_last_point_of_the_curves_is_the_end(steps, points):
 
 
 def test_a_stopped_session_says_that_it_was_stopped():
-    def stop(fraction):
+    def stop(fraction, pace=None):
         raise KeyboardInterrupt
 
     wanted, found = recipe(training={"steps": 4}), segmenters.material("offset")
     with pytest.raises(KeyboardInterrupt):
         train_segmentation(wanted, found, found.splits.train[:4], seed=0, progress=stop)
-
-
-@pytest.mark.parametrize(("name", "nesterov"), [("sgd", False), ("nesterov", True)])
-def test_momentum_goes_by_its_name(name, nesterov):
-    weight = torch.nn.Parameter(torch.ones(1))
-    (group,) = optimiser([weight], TrainingConfig(optimizer=name)).param_groups
-    assert (group["momentum"], group["nesterov"]) == (0.9, nesterov)
 
 
 @pytest.mark.parametrize(

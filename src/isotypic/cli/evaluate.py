@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import numpy as np
+import torch
 import typer
 from rich.console import Console
 from rich.progress import track
@@ -25,6 +26,7 @@ from isotypic.inference.evaluation import evaluate
 from isotypic.inference.run import Run, load_run, recipe_of_run
 from isotypic.inference.segmenter import Execution, Segmenter
 from isotypic.metrics.equivariance import equivariance_error
+from isotypic.ops.device import torch_device
 from isotypic.studies.cell import CACHE_FOLDER
 from isotypic.studies.systems.classification import ACCURACY, scores_of
 from isotypic.studies.systems.segmentation import evaluated, samples
@@ -53,7 +55,7 @@ def command(
         if isinstance(recipe, SegmentationRecipe):
             table, note = _segmenter(run, recipe, part, elements, Execution(device=device), cache)
         else:
-            table, note = _classifier(Path(run), recipe, part, elements, cache)
+            table, note = _classifier(Path(run), recipe, part, elements, torch_device(device), cache)
     console.print(table)
     console.print(note, highlight=False)
 
@@ -68,16 +70,19 @@ def _cache(run: Path) -> Iterator[Path]:
             yield Path(folder)
 
 
-def _classifier(run: Path, recipe: Recipe, part: str, group: FiniteGroup, cache: Path) -> tuple[Table, str]:
+def _classifier(
+    run: Path, recipe: Recipe, part: str, group: FiniteGroup, device: torch.device, cache: Path
+) -> tuple[Table, str]:
     trained, found = load_run(run), material(recipe, cache)
     _same_classes(trained, found.images)
     indices = _indices(found.splits, len(found.images), part)
-    result = evaluate(trained.model, evaluation_batches(found.images, indices, trained.normalisation), group)
+    batches = evaluation_batches(found.images, indices, trained.normalisation, device)
+    result = evaluate(trained.model.to(device), batches, group)
     tests = {"upright": scores_of(result.upright), _all(group): scores_of(result.moved)}
     title = f"{len(result.labels)} images, group {result.group.name}"
     table = evaluation_table(title, ACCURACY, tests, result.accuracy_by_element, result.disagreeing)
     few, _ = next(iter(evaluation_batches(found.images, indices[:16], trained.normalisation)))
-    error = equivariance_error(trained.model.double(), few.double(), group).max()
+    error = equivariance_error(trained.model.cpu().double(), few.double(), group).max()
     return table, f"largest change of the logits, float64, over their standard deviation: {error:.1e}"
 
 

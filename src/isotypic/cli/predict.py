@@ -22,7 +22,7 @@ from isotypic.errors import RequestError
 from isotypic.inference.ledger import fingerprint
 from isotypic.inference.run import Run as TrainedRun
 from isotypic.inference.run import load_run
-from isotypic.inference.segmenter import Precision, device_named
+from isotypic.inference.segmenter import Precision
 from isotypic.inference.slide_classifier import SlideClassifier, SlideExecution
 from isotypic.inference.slide_scores import (
     Aggregate,
@@ -33,6 +33,7 @@ from isotypic.inference.slide_scores import (
     patient_by_table,
 )
 from isotypic.inference.writers.catalogue import saved
+from isotypic.ops.device import torch_device
 
 EXAMPLE = (
     "Example: isotypic predict photos/ --run runs/one --out predictions.csv\n\n"
@@ -102,7 +103,7 @@ def command(
     if not images.exists():
         raise RequestError(f"expected an image or a folder of images at {images}, found nothing")
     if not (slides or microns_per_pixel is not None or has_slides(images)):
-        trained.model.to(device_named(device), precision.dtype)
+        trained.model.to(torch_device(device), precision.dtype)
         _predict_images(trained, images, out or Path("predictions.csv"), batch_size)
         return
     execution = SlideExecution(overlap, tissue, batch_size, precision, device)

@@ -87,7 +87,7 @@ class StudyDisplay:
 
 
 def _stage(event: Advanced) -> str:
-    return f"{event.stage} {event.fraction:4.0%}"
+    return f"{event.stage} {event.fraction:4.0%}{f', {event.pace}' if event.pace else ''}"
 
 
 def _say(event: Ended) -> str:

@@ -21,6 +21,7 @@ from isotypic.studies.records import ROTATED, UPRIGHT, Measure
 from isotypic.studies.systems.catalogue import system_of
 from isotypic.studies.systems.system import TESTING, TRAINING, Finished, Job, StudiedSystem
 from isotypic.tasks.checkpoints import CHECKPOINT_FILE
+from isotypic.tasks.pace import Pace
 from isotypic.tasks.recipe import read_recipe, recipe_of, with_request
 
 EXAMPLE = "Example: isotypic train digits --out runs/one --set model.group=p4 --set augmentation=none"
@@ -60,9 +61,12 @@ def command(
 def _followed(console: Console, system: StudiedSystem[Any, Any, Any], job: Job[Any, Any], folder: Path) -> Finished:
     """Do a job below a bar for each of its stages."""
     with _bar(console) as bar:
-        tasks = {stage: bar.add_task(f"{stage} {job.recipe.name}", total=1.0) for stage in (TRAINING, TESTING)}
-        heard = replace(job, progress=lambda stage, fraction: bar.update(tasks[stage], completed=fraction))
-        return system.run(heard, folder)
+        tasks = {stage: bar.add_task(f"{stage} {job.recipe.name}", total=1.0, pace="") for stage in (TRAINING, TESTING)}
+
+        def advance(stage: str, fraction: float, pace: Pace | None = None) -> None:
+            bar.update(tasks[stage], completed=fraction, pace=pace or "")
+
+        return system.run(replace(job, progress=advance), folder)
 
 
 def _table(order: int, measure: Measure, finished: Finished) -> Table:
@@ -79,5 +83,11 @@ def _refuse_taken(folder: Path) -> None:
 
 
 def _bar(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[pace]}"),
+    )
     return Progress(*columns, console=console)

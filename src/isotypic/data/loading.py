@@ -1,4 +1,7 @@
-"""Batches of normalised images for training and evaluation, the same for any number of workers.
+"""Batches of images for training and evaluation, the same for any number of workers.
+
+Images come as they are stored, so that what processes hand over and what goes to a device is small, and are normalised
+where they are used (:class:`Normalised`).
 
 Order: the stream of images is one permutation after another, each drawn from (seed, number of the pass). Images that
 lie on disk are permuted in blocks of neighbours, a few of which are mixed at a time, so that they are read as blocks.
@@ -9,7 +12,7 @@ budget.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -32,21 +35,20 @@ class Mixing(NamedTuple):
 
 
 class ArrayDataset(Dataset[Batch]):
-    """Some images of a set, normalised; one array access a batch.
+    """Some images of a set; one array access a batch.
 
-    ``dataset[i]`` is one image ``[C, H, W]`` float32 with its label; ``dataset[[i, j, ...]]`` and
+    ``dataset[i]`` is one image ``[C, H, W]``, as it is stored, with its label; ``dataset[[i, j, ...]]`` and
     ``__getitems__`` give a whole batch ``[B, C, H, W]`` with its labels ``[B]`` int64.
 
     Args:
         image_set: where the images are; may be a memory map, which workers share, or a lazy array.
         indices: the images of this part; those of a lazy array are put in ascending order.
-        normalisation: fitted to the training part.
 
     Raises:
         RequestError: there are no indices, or one is out of range.
     """
 
-    def __init__(self, image_set: ImageSet, indices: np.ndarray, normalisation: Normalisation) -> None:
+    def __init__(self, image_set: ImageSet, indices: np.ndarray) -> None:
         self.indices = np.asarray(indices, dtype=np.int64)
         self._blocks = None
         if not isinstance(image_set.images, np.ndarray):
@@ -58,7 +60,6 @@ class ArrayDataset(Dataset[Batch]):
                 f"received {len(self.indices)} indices"
             )
         self.image_set = image_set
-        self.normalisation = normalisation
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -80,11 +81,30 @@ class ArrayDataset(Dataset[Batch]):
         return images[0], labels[0]
 
     def __getitems__(self, positions: Sequence[int]) -> Batch:
-        """Return the images ``[B, C, H, W]`` float32 and the labels ``[B]`` at some positions."""
+        """Return the images ``[B, C, H, W]`` and the labels ``[B]`` at some positions."""
         places = np.asarray(positions)
         rows = self.indices[places]
         images = np.asarray(self.image_set.images[rows]) if self._blocks is None else self._blocks[places]
-        return self.normalisation.apply(torch.from_numpy(images)), torch.from_numpy(self.image_set.labels[rows])
+        return torch.from_numpy(images), torch.from_numpy(self.image_set.labels[rows])
+
+
+class Normalised:
+    """Batches of images as they are stored, each normalised where it is used.
+
+    Args:
+        batches: images ``[B, C, H, W]`` with their labels.
+        normalisation: fitted to the training part.
+        device: where the images go, before they are normalised.
+    """
+
+    def __init__(
+        self, batches: Iterable[Batch], normalisation: Normalisation, device: torch.device | str = "cpu"
+    ) -> None:
+        self.batches, self.normalisation, self.device = batches, normalisation, device
+
+    def __iter__(self) -> Iterator[Batch]:
+        for images, labels in self.batches:
+            yield self.normalisation.apply(images.to(self.device, non_blocking=True)), labels
 
 
 class BatchSampler(Sampler[list[int]]):
@@ -172,7 +192,7 @@ def loader(
     workers: int = 0,
     steps: int | None = None,
 ) -> DataLoader[Batch]:
-    """Return a loader of batches (images ``[B, C, H, W]`` float32, labels ``[B]`` int64).
+    """Return a loader of batches (images ``[B, C, H, W]`` as they are stored, labels ``[B]`` int64).
 
     The batches depend on the arguments and the epoch alone, not on the workers or torch's global generator.
 

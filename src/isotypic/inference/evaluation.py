@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from isotypic.data.loading import Batch
 from isotypic.groups.finite import FiniteGroup
@@ -60,7 +60,7 @@ class Evaluation:
         return disagreements(self.predicted)
 
 
-def evaluate(model: nn.Module, batches: DataLoader[Batch], group: FiniteGroup) -> Evaluation:
-    """Run a classifier on every image under every element of a group of the pixel grid."""
+def evaluate(model: nn.Module, batches: Iterable[Batch], group: FiniteGroup) -> Evaluation:
+    """Run a classifier on every normalised image under every element of a group of the pixel grid."""
     found, labels = probabilities(model, batches, group)
     return Evaluation(group, labels, torch.as_tensor(found))

@@ -37,6 +37,7 @@ from isotypic.inference.rescaling import MOST, factor_between, labels_at, rescal
 from isotypic.inference.run import load_segmentation_run
 from isotypic.inference.tiling import TileRule, tiled
 from isotypic.models.heads import DenseNetwork, split_heads
+from isotypic.ops.device import torch_device
 from isotypic.ops.layout import channels_last
 from isotypic.tasks.recipe import SegmentationRecipe
 from isotypic.tasks.training import keep_freed_memory
@@ -133,7 +134,7 @@ class Segmenter:
     ) -> None:
         self.recipe, self.normaliser = recipe, normaliser
         self.channels, self.pixel_size, self.execution = channels, pixel_size, execution
-        self.rule, self.device = execution.rule(model.stride), device_named(execution.device)
+        self.rule, self.device = execution.rule(model.stride), torch_device(execution.device)
         self.model = model.to(self.device, execution.precision.dtype).eval()
         keep_freed_memory()
 
@@ -251,19 +252,3 @@ def _checked(scale: float) -> float:
     if not 1 / MOST <= scale <= MOST:
         raise RequestError(f"expected a scale from {1 / MOST:g} to {MOST:g}, received {scale:g}")
     return scale
-
-
-def device_named(name: str) -> torch.device:
-    """Return a device by its name.
-
-    Args:
-        name: ``"cpu"``, ``"cuda"`` or ``"auto"``.
-
-    Raises:
-        RequestError: there is no such device.
-    """
-    if name not in ("cpu", "cuda", "auto"):
-        raise unknown("device", name, ("cpu", "cuda", "auto"))
-    if name == "cuda" and not torch.cuda.is_available():
-        raise RequestError("expected a CUDA device, found none; use --device cpu (device='cpu')")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

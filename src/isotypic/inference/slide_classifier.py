@@ -24,8 +24,9 @@ from isotypic.errors import RequestError, unknown
 from isotypic.inference.heat_map import HeatMap
 from isotypic.inference.patches import PatchGrid, batches
 from isotypic.inference.run import Run
-from isotypic.inference.segmenter import Precision, device_named
+from isotypic.inference.segmenter import Precision
 from isotypic.inference.tissue import thumbnail, tissue
+from isotypic.ops.device import torch_device
 
 Progress = Callable[[int, int], object]
 
@@ -78,7 +79,7 @@ class SlideClassifier:
     def __init__(self, run: Run, positive: str | None = None, execution: SlideExecution = SlideExecution()) -> None:
         self.run, self.execution = run, execution
         self.positive = _positive(run.classes, positive)
-        run.model.to(device_named(execution.device), execution.precision.dtype).eval()
+        run.model.to(torch_device(execution.device), execution.precision.dtype).eval()
 
     def __call__(self, slide: Slide, microns: float | None = None, progress: Progress | None = None) -> HeatMap:
         """Return what the network says of a slide.

@@ -8,6 +8,7 @@ from torch import Tensor
 from torchmetrics.functional.classification import (
     binary_auroc,
     binary_recall,
+    binary_roc,
     binary_specificity,
     multiclass_auroc,
     multiclass_confusion_matrix,
@@ -62,6 +63,22 @@ def classification_scores(probabilities: Tensor, labels: Tensor) -> Classificati
         specificity=float(specificity),
         confusion=confusion.tolist(),
     )
+
+
+def roc_curve(probabilities: Tensor, labels: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Return false and true positive rates as the threshold on the probability of class 1 falls.
+
+    Args:
+        probabilities: ``[n, classes]``.
+        labels: ``[n]``, integers.
+
+    Returns:
+        Both ``[thresholds]``, from 0 to 1; None where there are not two classes, or one of them has no image.
+    """
+    if probabilities.shape[1] != 2 or len(labels.unique()) < 2:
+        return None
+    false, true, _ = binary_roc(probabilities[:, 1].double(), labels)
+    return false, true
 
 
 def overfitting_ratio(train_accuracy: float, test_accuracy: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 MOST_PANELS = 4
 SPREAD = 0.14
+LETTERS_ACROSS = 100
 ROC_CORNER = 0.3
 
 
@@ -73,6 +75,7 @@ def measure_by_rotation(findings: Findings) -> str:
         for axes, size in zip(panels, sizes, strict=True):
             for place, arm in enumerate(findings.arms):
                 _rotation_line(axes, findings, arm, size, place)
+            _element_axis(axes, findings, len(sizes))
             axes.set_title(f"{count(size)} training images")
             axes.set_xlabel("rotation of the test image")
         panels[0].set_ylabel(f"{findings.measure.name} (%)")
@@ -128,7 +131,7 @@ def roc_curves(findings: Findings) -> str:
             axes.set_xlabel("false positive rate")
         panels[0].plot([0, 1], [0, 1], color=MUTED, linewidth=1)
         panels[0].set_ylabel("true positive rate")
-        panels[1].set(xlim=(0, ROC_CORNER), ylim=(1 - 1.5 * ROC_CORNER, 1), title="the corner")
+        panels[1].set(xlim=(0, ROC_CORNER), ylim=(_corner_floor(runs.values()), 1), title="the corner")
         legend(figure, panels[0])
 
     return draw("roc", plot, height=4.2)
@@ -212,7 +215,13 @@ def _rotation_line(axes: Axes, findings: Findings, arm: ArmRef, size: int, place
     rows = [np.stack([p.scores[e] for p in known]) for e in range(len(elements)) if known]
     intervals = [mean_interval(row) for row in rows]
     _with_intervals(axes, x[: len(rows)], intervals, label=arm.label, **arm_style(study.info, arm).lines())
-    axes.set_xticks(range(len(elements)), elements, rotation=90 if len(elements) > 8 else 0)
+
+
+def _element_axis(axes: Axes, findings: Findings, panels: int) -> None:
+    """Name the elements, upwards where there is no room for their names side by side."""
+    elements = next(iter(findings.study.predictions.values())).elements
+    crowded = panels * len(elements) * (max(map(len, elements)) + 1) > LETTERS_ACROSS
+    axes.set_xticks(range(len(elements)), elements, rotation=90 if crowded else 0)
 
 
 def _quantities(findings: Findings, size: int) -> list[Quantity]:
@@ -267,6 +276,12 @@ def _roc_lines(axes: Axes, curves: list[Roc], label: str, colour: str) -> None:
     if curves:
         mean = np.mean([curve.true_positive_rate for curve in curves], axis=0)
         axes.plot(curves[0].false_positive_rate, mean, color=colour, linewidth=2, label=label)
+
+
+def _corner_floor(runs: Iterable[list[Roc]]) -> float:
+    """Return where the corner begins: at .55, or lower where a curve would hardly be seen above."""
+    early = [np.interp(ROC_CORNER / 4, c.false_positive_rate, c.true_positive_rate) for curves in runs for c in curves]
+    return min(1 - 1.5 * ROC_CORNER, math.floor(10 * min(early)) / 10)
 
 
 def _difference_row(axes: Axes, place: int, interval: Interval, bold: bool) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from isotypic.errors import RequestError
 from isotypic.reports.findings import Findings
-from isotypic.studies.folder import EXAMPLES_FILE, cell_folder
+from isotypic.studies.folder import cell_folder, picture_path
 from isotypic.studies.records import Record
 
 KINDS = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".svg": "image/svg+xml"}
@@ -25,10 +26,15 @@ class Picture:
 
 @dataclass(frozen=True)
 class Pictures:
-    """The pictures of a page: the study's sample images, and an example of each declared arm that left one."""
+    """The pictures of a page.
+
+    Args:
+        sample: the study's sample images.
+        cells: by name, those of the declared arms, of each that left one.
+    """
 
     sample: str | None = None
-    examples: tuple[Picture, ...] = ()
+    cells: Mapping[str, tuple[Picture, ...]] = field(default_factory=dict)
 
 
 def pictures(folder: Path, findings: Findings) -> Pictures:
@@ -42,11 +48,12 @@ def pictures(folder: Path, findings: Findings) -> Pictures:
         RequestError: the sample images lie outside the study, are not there, or are no PNG, JPEG or SVG.
     """
     sample = findings.study.info.sample_images
-    arms = (findings.primary.a, findings.primary.b)
-    shown = [_example(folder, findings.study.done(arm, findings.finished)) for arm in arms]
+    arms = [findings.study.done(arm, findings.finished) for arm in (findings.primary.a, findings.primary.b)]
+    names = dict.fromkeys(name for records in arms for record in records for name in _captions(record))
+    shown = {name: tuple(found for records in arms if (found := _first(folder, records, name))) for name in names}
     return Pictures(
         sample=None if sample is None else embedded(folder, sample),
-        examples=tuple(picture for picture in shown if picture),
+        cells={name: found for name, found in shown.items() if found},
     )
 
 
@@ -63,11 +70,15 @@ def embedded(folder: Path, name: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
-def _example(folder: Path, records: list[Record]) -> Picture | None:
+def _captions(record: Record) -> Mapping[str, str]:
+    return record.outcome.pictures if record.outcome else {}
+
+
+def _first(folder: Path, records: list[Record], name: str) -> Picture | None:
     """Return the picture of the first seed that left one; a folder may have been thinned out since."""
     for record in sorted(records, key=lambda record: record.cell.seed):
-        path = cell_folder(folder, record.cell) / EXAMPLES_FILE
-        caption = record.outcome.examples if record.outcome else None
+        path = picture_path(cell_folder(folder, record.cell), name)
+        caption = _captions(record).get(name)
         if caption and path.is_file():
             return Picture(embedded(folder, str(path.relative_to(folder))), record.cell.arm.label, caption)
     return None

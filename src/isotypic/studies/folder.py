@@ -3,7 +3,7 @@
 The layout on disk::
 
     study/study.json                                            StudyInfo
-    study/cells/p4-g-cnn__rot90__n0100__seed0/examples.png      what the network makes of some images; optional
+    study/cells/p4-g-cnn__rot90__n0100__seed0/examples.png      a picture that the record names; there may be several
     study/cells/p4-g-cnn__rot90__n0100__seed0/predictions.npz   Predictions
     study/cells/p4-g-cnn__rot90__n0100__seed0/record.json       Record
 
@@ -26,12 +26,11 @@ from pydantic import ValidationError
 from isotypic.errors import RequestError
 from isotypic.files import write_text
 from isotypic.studies.predictions import PREDICTIONS_FILE, Predictions, read_predictions, write_predictions
-from isotypic.studies.records import ArmRef, Cell, Record, Stored, StudyInfo
+from isotypic.studies.records import ArmRef, Cell, Record, Stored, StudyInfo, slug
 
 STUDY_FILE = "study.json"
 CELLS_FOLDER = "cells"
 RECORD_FILE = "record.json"
-EXAMPLES_FILE = "examples.png"
 
 
 @dataclass(frozen=True)
@@ -88,6 +87,15 @@ class StudyRecords:
 def cell_folder(study: Path, cell: Cell) -> Path:
     """Return where a cell's files lie."""
     return study / CELLS_FOLDER / cell.identifier
+
+
+def picture_path(cell: Path, name: str) -> Path:
+    """Return where the picture of a name lies in a cell's folder.
+
+    >>> picture_path(Path("cell"), "learned filters").as_posix()
+    'cell/learned-filters.png'
+    """
+    return cell / f"{slug(name)}.png"
 
 
 def write_study(folder: Path, info: StudyInfo) -> Path:

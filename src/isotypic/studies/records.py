@@ -23,6 +23,9 @@ SCHEMA_VERSION = 2
 LONGEST_SLUG = 60
 UPRIGHT = "upright"
 ROTATED = "rotated"
+EXAMPLES = "examples"
+"""The picture that a record without names has a caption of."""
+
 NO_AUGMENTATION = "none"
 
 
@@ -181,7 +184,7 @@ class Outcome(Stored):
         curves, cost: the course of training; parameters, seconds, steps, latency.
         equivariance_error: max |f(gx) - g f(x)| / std of f over images and elements g, in float64.
         figures: further figures of the run by name, of any scale: "differing pixels (%)".
-        examples: what the cell's examples.png shows, as its caption; None where there is none.
+        pictures: what the pictures in the cell's folder show, as their captions without a full stop, by name.
         roc: the ROC curve, where there are two classes.
     """
 
@@ -195,8 +198,18 @@ class Outcome(Stored):
     cost: Cost
     equivariance_error: float
     figures: dict[str, float] = {}
-    examples: str | None = None
+    pictures: dict[str, str] = {}
     roc: Roc | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_pictures(cls, raw: Any) -> Any:
+        """Read the records of before pictures had names: they have the caption of one."""
+        if not isinstance(raw, dict) or "examples" not in raw:
+            return raw
+        caption = raw["examples"]
+        others = {key: value for key, value in raw.items() if key != "examples"}
+        return others if caption is None else {**others, "pictures": {EXAMPLES: caption}}
 
 
 class Record(Versioned):

@@ -24,8 +24,8 @@ from isotypic.studies.workers import Event, run_cells
 
 TABLE_FILE = "table.csv"
 
-_WORDS = ("title", "description")
-"""What is said of a study and changes nothing in it."""
+_WORDS = ("title", "description", "further")
+"""What is said of a study, or shown beside its measure, and changes nothing in it."""
 
 
 def claim(folder: Path, info: StudyInfo) -> None:

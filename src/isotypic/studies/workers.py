@@ -21,15 +21,17 @@ from isotypic.errors import RequestError
 from isotypic.studies.cell import run_cell
 from isotypic.studies.folder import cell_folder, write_record
 from isotypic.studies.records import Cell, Record
+from isotypic.tasks.pace import Pace
 
 
 @dataclass(frozen=True)
 class Advanced:
-    """A worker has come so far with a stage of its cell; the fraction lies between 0 and 1."""
+    """A worker has come so far with a stage of its cell, the fraction between 0 and 1, and goes at a pace."""
 
     cell: Cell
     stage: str
     fraction: float
+    pace: Pace | None = None
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,11 @@ _OURS = "isotypic"
 
 @dataclass(frozen=True)
 class Reached:
-    """How far a stopped training had come: optimiser steps made, and seconds spent on them."""
+    """How far a stopped training had come: optimiser steps made, seconds spent on them, and whether it had ended."""
 
     step: int
     seconds: float
+    ended: bool
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ class Checkpoint:
             return None
         try:
             kept = torch.load(self.path, map_location="cpu", weights_only=True)
-            training, reached = kept[_OURS]["training"], Reached(kept["global_step"], kept[_OURS]["seconds"])
+            ours = kept[_OURS]
+            training, reached = ours["training"], Reached(kept["global_step"], ours["seconds"], ours["ended"])
         except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as problem:
             raise RequestError(
                 f"expected an unfinished training at {self.path}, the file is damaged: delete it to train anew"
@@ -81,6 +83,7 @@ class Keeper(Callback):
         self.checkpoint, self.spent = checkpoint, spent
         self.started = self.written = time.perf_counter()
         self.generators: dict[str, Any] | None = None
+        self.ended = False
 
     def on_train_start(self, trainer: Trainer, *_: Any) -> None:
         """Set the random generators as they were."""
@@ -91,19 +94,22 @@ class Keeper(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write, if it is time to and the evaluation is not due: it would not be made up for."""
+        """Write behind a step, if it is time to and the evaluation is not due: it would not be made up for."""
         due = time.perf_counter() - self.written >= self.checkpoint.interval
-        if due and batch_idx + 1 < trainer.num_training_batches:
+        done = batch_idx + 1
+        if due and done < trainer.num_training_batches and done % trainer.accumulate_grad_batches == 0:
             self._write(trainer)
 
     def on_train_end(self, trainer: Trainer, *_: Any) -> None:
         """Write the end."""
+        self.ended = True
         self._write(trainer)
 
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add what Lightning does not keep."""
         checkpoint[_OURS] = {
             "training": self.checkpoint.training,
+            "ended": self.ended,
             "seconds": self.spent + time.perf_counter() - self.started,
             "generators": {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()},
         }

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader
 
 from isotypic.data.loading import Batch
+from isotypic.data.normalisation import Normalisation
 from isotypic.groups.finite import FiniteGroup
 from isotypic.metrics.equivariance import equivariance_error
 from isotypic.ops.action import act
 from isotypic.ops.layout import channels_last
 from isotypic.tasks.followed import FollowedTask, Tally
-from isotypic.tasks.training import TrainingConfig
+from isotypic.tasks.optimisation import TrainingConfig
 
 
 class Classification(FollowedTask):
@@ -23,13 +24,21 @@ class Classification(FollowedTask):
 
     Args:
         model: maps images ``[B, C, y, x]`` to logits ``[B, classes]``.
-        augmentation: applied to training batches only.
+        normalisation: what stored images go through first, on the device.
+        augmentation: applied to normalised training batches only.
         config: the budget.
     """
 
-    def __init__(self, model: nn.Module, augmentation: nn.Module, config: TrainingConfig) -> None:
+    def __init__(
+        self, model: nn.Module, normalisation: Normalisation, augmentation: nn.Module, config: TrainingConfig
+    ) -> None:
         super().__init__(model, config)
-        self.augmentation = augmentation
+        self.normalisation, self.augmentation = normalisation, augmentation
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Normalise a batch that has reached the device."""
+        images, labels = batch
+        return self.normalisation.apply(images.to(self.dtype)), labels
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Return the loss of one augmented batch."""
@@ -47,12 +56,12 @@ class Classification(FollowedTask):
         return loss
 
 
-def probabilities(model: nn.Module, batches: DataLoader[Batch], group: FiniteGroup) -> tuple[Tensor, Tensor]:
+def probabilities(model: nn.Module, batches: Iterable[Batch], group: FiniteGroup) -> tuple[Tensor, Tensor]:
     """Return what a classifier says of every image moved by every element of a group.
 
     Args:
         model: maps images to logits; put in evaluation mode.
-        batches: the images and labels.
+        batches: the normalised images and labels.
         group: a group of the pixel grid; element 0 leaves the images as they are.
 
     Returns:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from isotypic.ops.layout import channels_last
 from isotypic.tasks.curves import LearningCurves
-from isotypic.tasks.training import MONITORED, TrainingConfig, configured
+from isotypic.tasks.optimisation import MONITORED, TrainingConfig, configured
 
 
 @dataclass
@@ -76,7 +76,7 @@ class FollowedTask(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Return the recipe's optimiser with its schedule."""
-        return configured(self.model.parameters(), self.config)
+        return configured(self.model.parameters(), self.config, self.trainer.accumulate_grad_batches)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the curves and the tally of the interval that has begun."""

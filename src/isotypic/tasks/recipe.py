@@ -28,7 +28,7 @@ from isotypic.models.heads import HeadChoice
 from isotypic.models.unet import UNetConfig
 from isotypic.tasks.grouping import GroupingConfig
 from isotypic.tasks.objectives import LossConfig
-from isotypic.tasks.training import TrainingConfig
+from isotypic.tasks.optimisation import TrainingConfig
 
 
 class BaseRecipe(Config):

@@ -9,7 +9,7 @@ from isotypic.data.loading import Batch
 from isotypic.models.heads import DenseNetwork, split_heads
 from isotypic.tasks.followed import FollowedTask, Tally
 from isotypic.tasks.objectives import Objective
-from isotypic.tasks.training import TrainingConfig
+from isotypic.tasks.optimisation import TrainingConfig
 
 
 class Segmentation(FollowedTask):

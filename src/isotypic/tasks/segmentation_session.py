@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.utils.data import DataLoader
 
 from isotypic.data.augmentation import pair_augmentation
 from isotypic.data.catalogue import load_labelled
 from isotypic.data.intensity import intensity
 from isotypic.data.labelled_images import LabelledImages
+from isotypic.data.loading import Batch
 from isotypic.data.normalisation import Normaliser
 from isotypic.data.splits import Splits, split_labelled
 from isotypic.data.windows import WholeDataset, WindowDataset, balanced, normaliser_of, whole_loader, window_loader
@@ -22,9 +24,10 @@ from isotypic.models.voting import unvoted
 from isotypic.tasks.checkpoints import Checkpoint
 from isotypic.tasks.curves import LearningCurves
 from isotypic.tasks.objectives import objective
+from isotypic.tasks.pace import Progress
 from isotypic.tasks.recipe import Merit, SegmentationRecipe
 from isotypic.tasks.segmentation import Segmentation
-from isotypic.tasks.training import Progress, fit, quiet_lightning
+from isotypic.tasks.training import Effort, fit, quiet_lightning
 
 
 @dataclass(frozen=True)
@@ -48,13 +51,13 @@ class TrainedSegmentation:
         model: the trained network, on the CPU.
         normaliser: what its images must go through.
         curves: the learning curves.
-        seconds: how long training took.
+        effort: what training took.
     """
 
     model: DenseNetwork
     normaliser: Normaliser
     curves: LearningCurves
-    seconds: float
+    effort: Effort
 
 
 def labelled_material(recipe: SegmentationRecipe, cache: Path) -> LabelledMaterial:
@@ -112,7 +115,7 @@ def train_segmentation(
         subset: indices of the training images to use.
         seed: of initialisation, order, windows and augmentation.
         device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
-        progress: called with the fraction done.
+        progress: told how far it has come.
         checkpoint: where it goes on from, if it was stopped, and is kept.
     """
     quiet_lightning()
@@ -129,9 +132,10 @@ def train_segmentation(
     )
     drawn = balanced(labelled, subset) if recipe.data.balance else subset
     windows = WindowDataset(labelled, drawn, normaliser, recipe.data.window)
-    batches = window_loader(
-        windows, config.batch_size, seed=seed, workers=config.workers, steps=config.steps_per_evaluation
-    )
+
+    def batches(size: int, steps: int) -> DataLoader[Batch]:
+        return window_loader(windows, size, seed=seed, workers=config.workers, steps=steps)
+
     whole = whole_loader(WholeDataset(labelled, material.splits.validation, normaliser))
-    seconds = fit(task, batches, whole, config, device=device, progress=progress, checkpoint=checkpoint)
-    return TrainedSegmentation(model.cpu(), normaliser, task.curves, seconds)
+    effort = fit(task, batches, whole, config, device=device, progress=progress, checkpoint=checkpoint)
+    return TrainedSegmentation(model.cpu(), normaliser, task.curves, effort)

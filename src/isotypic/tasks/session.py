@@ -14,7 +14,7 @@ from isotypic.data.augmentation import augmentation
 from isotypic.data.catalogue import load
 from isotypic.data.image_set import ImageSet
 from isotypic.data.lazy import fitted
-from isotypic.data.loading import ArrayDataset, Batch, loader
+from isotypic.data.loading import ArrayDataset, Batch, Normalised, loader
 from isotypic.data.normalisation import Normalisation
 from isotypic.data.splits import Splits, split
 from isotypic.metrics.calibration import Calibration
@@ -22,8 +22,9 @@ from isotypic.models.catalogue import build
 from isotypic.tasks.checkpoints import Checkpoint
 from isotypic.tasks.classification import Classification
 from isotypic.tasks.curves import LearningCurves
+from isotypic.tasks.pace import Progress
 from isotypic.tasks.recipe import Recipe
-from isotypic.tasks.training import Progress, fit, quiet_lightning
+from isotypic.tasks.training import Effort, fit, quiet_lightning
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,14 @@ class Trained:
         model: the trained network, on the CPU.
         normalisation: what its inputs must go through.
         curves: the learning curves.
-        seconds: how long training took.
+        effort: what training took.
         calibration: how its logits become probabilities and a class; None where it has not been fitted.
     """
 
     model: nn.Module
     normalisation: Normalisation
     curves: LearningCurves
-    seconds: float
+    effort: Effort
     calibration: Calibration | None = None
 
 
@@ -84,7 +85,7 @@ def train(
         subset: indices of the training images to use.
         seed: of initialisation, order and augmentation.
         device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
-        progress: called with the fraction done.
+        progress: told how far it has come.
         checkpoint: where it goes on from, if it was stopped, and is kept.
     """
     quiet_lightning()
@@ -92,29 +93,24 @@ def train(
     images, config = material.images, recipe.training
     normalisation = fitted(images.images, subset, material.cache)
     model = build(recipe.model, images.shape[0], len(images.classes))
-    task = Classification(model, augmentation(recipe.augmentation), config)
-    batches = loader(
-        ArrayDataset(images, subset, normalisation),
-        config.batch_size,
-        shuffle=True,
-        seed=seed,
-        workers=config.workers,
-        steps=config.steps_per_evaluation,
-    )
-    seconds = fit(
-        task,
-        batches,
-        evaluation_batches(images, material.splits.validation, normalisation),
-        config,
-        device=device,
-        progress=progress,
-        checkpoint=checkpoint,
-    )
-    return Trained(model.cpu(), normalisation, task.curves, seconds)
+    task = Classification(model, normalisation, augmentation(recipe.augmentation), config)
+    part = ArrayDataset(images, subset)
+
+    def batches(size: int, steps: int) -> DataLoader[Batch]:
+        return loader(part, size, shuffle=True, seed=seed, workers=config.workers, steps=steps)
+
+    validation = stored_batches(images, material.splits.validation)
+    effort = fit(task, batches, validation, config, device=device, progress=progress, checkpoint=checkpoint)
+    return Trained(model.cpu(), normalisation, task.curves, effort)
 
 
 def evaluation_batches(
-    images: ImageSet, indices: np.ndarray, normalisation: Normalisation, batch_size: int = 256
-) -> DataLoader[Batch]:
-    """Return batches of some images in their order."""
-    return loader(ArrayDataset(images, indices, normalisation), batch_size, shuffle=False, seed=0)
+    images: ImageSet, indices: np.ndarray, normalisation: Normalisation, device: torch.device | str = "cpu"
+) -> Normalised:
+    """Return normalised batches of some images in their order, on a device."""
+    return Normalised(stored_batches(images, indices), normalisation, device)
+
+
+def stored_batches(images: ImageSet, indices: np.ndarray, batch_size: int = 256) -> DataLoader[Batch]:
+    """Return batches of some images in their order, as they are stored."""
+    return loader(ArrayDataset(images, indices), batch_size, shuffle=False, seed=0)

@@ -4,136 +4,105 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import math
 import sys
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Protocol, cast
 
-import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
-from pydantic import Field
-from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+from lightning.pytorch import Callback, Trainer
 from torch.utils.data import DataLoader
 
-from isotypic.configuration import Config
+from isotypic.ops.device import torch_device
+from isotypic.tasks.best import Best
 from isotypic.tasks.checkpoints import Checkpoint, Keeper
+from isotypic.tasks.followed import FollowedTask
+from isotypic.tasks.memory import images_at_a_time
+from isotypic.tasks.optimisation import TrainingConfig
+from isotypic.tasks.pace import Clock, Pace, Progress
 
-Progress = Callable[[float], object]
-
-MONITORED = "validation loss"
-"""What a task logs for the schedule ``plateau``."""
-
-_POLY_POWER = 0.8
+Batches = Callable[[int, int], DataLoader[Any]]
+"""Makes batches of so many images, so many an epoch; their sampler has ``start_at``."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LARGEST_KEPT, _MOST_KEPT = 1 << 25, (1 << 31) - 1
 """Bytes: glibc takes no larger threshold for a block; and those at the end of the heap that it holds."""
 
 
-class TrainingConfig(Config):
-    """The ``training`` section of a recipe: the same budget of steps for every arm and every size."""
+@dataclass(frozen=True)
+class Effort:
+    """What a training took.
 
-    steps: int = Field(400, ge=1, description="optimiser steps")
-    batch_size: int = Field(64, ge=1, description="images a step")
-    optimizer: Literal["adam", "sgd", "nesterov"] = Field(
-        "adam", description="adam (AdamW), sgd with momentum 0.9, or nesterov: sgd with Nesterov's momentum 0.9"
-    )
-    learning_rate: float = Field(3e-3, gt=0, description="at the start")
-    weight_decay: float = Field(1e-4, ge=0, description="decoupled in adam, an L2 penalty in sgd and nesterov")
-    schedule: Literal["cosine", "constant", "poly", "plateau"] = Field(
-        "cosine",
-        description="of the learning rate: cosine, constant, or poly, (1 - step / steps)^0.8, over the steps; "
-        "plateau: a tenth after `patience` evaluations without a lower validation loss",
-    )
-    patience: int = Field(10, ge=0, description="evaluations that plateau waits")
-    evaluations: int = Field(
-        20, ge=1, description="points on the learning curve, equally spaced but for the last, which is the end"
-    )
-    precision: Literal["32", "bf16-mixed", "16-mixed", "64"] = Field("32", description="of the arithmetic")
-    workers: int = Field(0, ge=0, description="processes that load data")
+    Attributes:
+        seconds: before it was stopped included.
+        pace: since it went on; None where that was one step or none.
+    """
+
+    seconds: float
+    pace: Pace | None
 
     @property
-    def steps_per_evaluation(self) -> int:
-        """Steps between two points of the learning curve."""
-        return math.ceil(self.steps / self.evaluations)
-
-
-def optimiser(parameters: Any, config: TrainingConfig) -> torch.optim.Optimizer:
-    """Return the optimiser of a recipe over some parameters."""
-    rate, decay = config.learning_rate, config.weight_decay
-    if config.optimizer == "adam":
-        return torch.optim.AdamW(parameters, rate, weight_decay=decay)
-    nesterov = config.optimizer == "nesterov"
-    return torch.optim.SGD(parameters, rate, momentum=0.9, nesterov=nesterov, weight_decay=decay)
-
-
-def configured(parameters: Any, config: TrainingConfig) -> dict[str, Any]:
-    """Return the optimiser of a recipe with its schedule, as Lightning takes them."""
-    chosen = optimiser(parameters, config)
-    if config.schedule == "plateau":
-        plateau = ReduceLROnPlateau(chosen, patience=config.patience)
-        # by steps: at the end of an epoch that was resumed Lightning would leave it out
-        when = {"monitor": MONITORED, "interval": "step", "frequency": config.steps_per_evaluation}
-        return {"optimizer": chosen, "lr_scheduler": {"scheduler": plateau, **when}}
-    return {"optimizer": chosen, "lr_scheduler": {"scheduler": schedule(chosen, config), "interval": "step"}}
-
-
-def schedule(optimizer: torch.optim.Optimizer, config: TrainingConfig) -> LambdaLR:
-    """Return the learning-rate schedule of a recipe, stepped once an optimiser step."""
-    factors: dict[str, Callable[[float], float]] = {
-        "constant": lambda done: 1.0,
-        "cosine": lambda done: 0.5 + 0.5 * math.cos(math.pi * done),
-        "poly": lambda done: (1 - done) ** _POLY_POWER,
-    }
-    factor = factors[config.schedule]
-    return LambdaLR(optimizer, lambda step: factor(min(step / config.steps, 1.0)))
+    def figures(self) -> dict[str, float]:
+        """The figures as a run records them."""
+        spent = {"training seconds": round(self.seconds, 1)}
+        if self.pace is None:
+            return spent
+        return {
+            **spent,
+            "training images per second": round(self.pace.images_per_second, 1),
+            "share of training waiting for data": round(self.pace.waiting, 3),
+        }
 
 
 def fit(
-    task: LightningModule,
-    train: DataLoader[Any],
+    task: FollowedTask,
+    train: Batches,
     validation: DataLoader[Any],
     config: TrainingConfig,
     *,
     device: str = "cpu",
     progress: Progress | None = None,
     checkpoint: Checkpoint | None = None,
-) -> float:
+) -> Effort:
     """Train a task for its budget of steps, or what is left of it where it was stopped.
 
     Args:
         task: what to train; it records its own curves at every validation.
-        train: batches by a sampler with ``start_at``; an epoch of it is one interval between evaluations.
+        train: makes the training batches; an epoch of them is one interval between evaluations.
         validation: batches for the curves.
         config: the budget.
         device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
-        progress: called with the fraction done, after every interval and now and then within.
+        progress: told the fraction done and the pace, after every interval and now and then within.
         checkpoint: where it goes on from, if it was stopped, and is kept; it lies there at the end as well.
 
     Returns:
-        Seconds spent, before it was stopped included.
+        What it took.
 
     Raises:
         KeyboardInterrupt: it was stopped.
-        RequestError: the checkpoint is damaged, or of another training.
+        RequestError: the checkpoint is damaged, or of another training; a step does not fit into the memory; or there
+            is no such device.
     """
+    at_a_time = images_at_a_time(task, train(config.batch_size, 1), config, torch_device(device))
+    parts = config.batch_size // at_a_time
+    batches = train(at_a_time, config.steps_per_evaluation * parts)
     before = checkpoint.read() if checkpoint else None
     spent = before.seconds if before else 0.0
     if before:
-        cast("_Resumable", train.sampler).start_at(before.step)
-    callbacks: list[Callback] = [_Report(progress, config.steps)] if progress else []
-    if checkpoint:
-        callbacks.append(Keeper(checkpoint, spent))
+        cast("_Resumable", batches.sampler).start_at(before.step * parts)
+    best, clock = Best(config), Clock()
+    reports = [_Report(progress, config.steps, clock)] if progress else []
+    keepers = [Keeper(checkpoint, spent)] if checkpoint else []
     trainer = Trainer(
         accelerator={"cuda": "gpu"}.get(device, device),
         devices=1,
-        max_steps=config.steps,
+        max_steps=before.step if before and before.ended else config.steps,
         max_epochs=-1,
+        accumulate_grad_batches=parts,
         precision=config.precision,
-        callbacks=callbacks,
+        callbacks=[best, *reports, *keepers, clock],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -144,12 +113,13 @@ def fit(
     start = time.perf_counter()
     try:
         resumed = checkpoint.path if checkpoint and before else None
-        trainer.fit(task, train, validation, ckpt_path=resumed, weights_only=True)
-        if config.steps % config.steps_per_evaluation:  # the last interval is cut short, without its evaluation
-            trainer.validate(task, validation, verbose=False)
+        trainer.fit(task, batches, validation, ckpt_path=resumed, weights_only=True)
+        if trainer.global_step == config.steps and config.steps % config.steps_per_evaluation:
+            trainer.validate(task, validation, verbose=False)  # the last interval is cut short, without its evaluation
     except SystemExit as end:  # what Lightning makes of an interruption
         raise KeyboardInterrupt from end
-    return spent + time.perf_counter() - start
+    best.restore(task.model)
+    return Effort(spent + time.perf_counter() - start, clock.pace)
 
 
 @cache
@@ -179,10 +149,10 @@ class _Resumable(Protocol):
 class _Report(Callback):
     """Tell a listener how far training has come, every few steps."""
 
-    def __init__(self, progress: Progress, steps: int) -> None:
-        self.progress, self.steps = progress, steps
+    def __init__(self, progress: Progress, steps: int, clock: Clock) -> None:
+        self.progress, self.steps, self.clock = progress, steps, clock
         self.every = max(1, steps // 50)
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         if trainer.global_step % self.every == 0:
-            self.progress(trainer.global_step / self.steps)
+            self.progress(trainer.global_step / self.steps, self.clock.pace)

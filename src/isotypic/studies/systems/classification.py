@@ -14,17 +14,29 @@ from isotypic import __version__
 from isotypic.data.loading import ArrayDataset
 from isotypic.data.splits import nested_subsets
 from isotypic.groups.catalogue import named
+from isotypic.groups.finite import FiniteGroup
 from isotypic.inference.evaluation import Evaluation, evaluate
 from isotypic.inference.run import RunDescription, save_run
 from isotypic.metrics.calibration import Calibration, calibrated
-from isotypic.metrics.classification import ClassificationScores, overfitting_ratio
+from isotypic.metrics.classification import ClassificationScores, overfitting_ratio, roc_curve
+from isotypic.ops.device import torch_device
 from isotypic.studies.predictions import Predictions
-from isotypic.studies.records import ROTATED, UPRIGHT, Cost, Curves, Measure, Outcome, Scores
-from isotypic.studies.systems.system import Description, Finished, Job, StudiedSystem
+from isotypic.studies.records import EXAMPLES, ROTATED, UPRIGHT, Cost, Curves, Measure, Outcome, Roc, Scores
+from isotypic.studies.systems.classification_examples import Examples
+from isotypic.studies.systems.learned_filters import LearnedFilters
+from isotypic.studies.systems.png import can_draw
+from isotypic.studies.systems.roc import resampled
+from isotypic.studies.systems.system import Description, Drawing, Finished, Job, StudiedSystem, captions
 from isotypic.tasks.classification import invariance_error
 from isotypic.tasks.cost import latency_ms, parameter_count
 from isotypic.tasks.recipe import Recipe
 from isotypic.tasks.session import Material, Trained, evaluation_batches, material, train
+
+FILTERS = "learned filters"
+"""The name of a picture."""
+
+BESIDE = ("AUC", "sensitivity", "specificity")
+"""Figures beside the measure."""
 
 ACCURACY = Measure(name="accuracy", better="is more accurate", prediction="class")
 _ERROR_IMAGES = 16
@@ -48,6 +60,7 @@ class ClassificationSystem(StudiedSystem[Recipe, Material, Trained]):
             data=_in_words(material),
             available=len(material.splits.train),
             classes=tuple(material.images.classes),
+            further=BESIDE,
         )
 
     def subset(self, material: Material, size: int, seed: int) -> np.ndarray:
@@ -57,24 +70,29 @@ class ClassificationSystem(StudiedSystem[Recipe, Material, Trained]):
     def train(self, job: Job[Recipe, Material]) -> Trained:
         """Train a classifier, and fit its threshold to the validation images."""
         trained = train(job.recipe, job.material, job.subset, **job.training())
-        return replace(trained, calibration=_calibration(job.material, trained))
+        return replace(trained, calibration=_calibration(job, trained))
 
     def test(self, job: Job[Recipe, Material], trained: Trained) -> Finished:
         """Count what it gets right."""
-        images, splits = job.material.images, job.material.splits
-        test = evaluation_batches(images, splits.test, trained.normalisation)
-        on_test = evaluate(trained.model, test, job.group)
-        seen = evaluation_batches(images, job.subset, trained.normalisation)
-        on_train = evaluate(trained.model, seen, named("trivial"))
-        outcome = _outcome(job, trained, on_test, on_train)
+        on_test = _evaluated(job, trained, job.material.splits.test, job.group)
+        on_train = _evaluated(job, trained, job.subset, named("trivial"))
+        trained.model.cpu()
+        drawings = _drawings(job.material, trained, on_test) if can_draw() else {}
+        outcome = _outcome(job, trained, on_test, on_train, captions(drawings, job.seed))
         right = (on_test.predicted == on_test.labels).double().numpy()
-        return Finished(outcome, Predictions(on_test.labels.numpy(), on_test.elements, right))
+        return Finished(outcome, Predictions(on_test.labels.numpy(), on_test.elements, right), drawings)
 
     def save(
         self, folder: Path, job: Job[Recipe, Material], trained: Trained, finished: Finished | None = None
     ) -> None:
         """Write the classifier."""
         save_run(folder, trained.model, _run_description(job, trained, finished))
+
+
+def _evaluated(job: Job[Recipe, Material], trained: Trained, rows: np.ndarray, group: FiniteGroup) -> Evaluation:
+    device = torch_device(job.device)
+    batches = evaluation_batches(job.material.images, rows, trained.normalisation, device)
+    return evaluate(trained.model.to(device), batches, group)
 
 
 def scores_of(scores: ClassificationScores) -> Scores:
@@ -88,14 +106,20 @@ def scores_of(scores: ClassificationScores) -> Scores:
     return Scores(figures=figures, confusion=scores.confusion)
 
 
-def _calibration(material: Material, trained: Trained) -> Calibration | None:
-    validation = evaluation_batches(material.images, material.splits.validation, trained.normalisation)
-    found = evaluate(trained.model, validation, named("trivial"))
+def _calibration(job: Job[Recipe, Material], trained: Trained) -> Calibration | None:
+    found = _evaluated(job, trained, job.material.splits.validation, named("trivial"))
+    trained.model.cpu()
     logits = found.probabilities[0].clamp_min(torch.finfo(torch.float32).tiny).log()  # but for a constant an image
     return calibrated(logits, found.labels)
 
 
-def _outcome(job: Job[Recipe, Material], trained: Trained, on_test: Evaluation, on_train: Evaluation) -> Outcome:
+def _outcome(
+    job: Job[Recipe, Material],
+    trained: Trained,
+    on_test: Evaluation,
+    on_train: Evaluation,
+    pictures: dict[str, str],
+) -> Outcome:
     upright, training = on_test.upright, on_train.upright
     few = _few_images(job.material, trained)
     return Outcome(
@@ -108,19 +132,37 @@ def _outcome(job: Job[Recipe, Material], trained: Trained, on_test: Evaluation, 
         curves=Curves(score=ACCURACY.name, **asdict(trained.curves)),
         cost=Cost(
             parameters=parameter_count(trained.model),
-            train_seconds=trained.seconds,
+            train_seconds=trained.effort.seconds,
             steps=job.recipe.training.steps,
             latency_ms=latency_ms(trained.model, few[0]),
         ),
         equivariance_error=invariance_error(trained.model, few, on_test.group),
+        pictures=pictures,
+        roc=_roc(on_test),
     )
+
+
+def _roc(on_test: Evaluation) -> Roc | None:
+    """Return the ROC curve of the upright images, where there are two classes."""
+    found = roc_curve(on_test.probabilities[0], on_test.labels)
+    return None if found is None else resampled(*found)
+
+
+def _drawings(material: Material, trained: Trained, on_test: Evaluation) -> dict[str, Drawing]:
+    """Return examples of the upright test images, and the filters of the first layer where it is a convolution."""
+    rows = ArrayDataset(material.images, material.splits.test).indices
+    examples = Examples(material.images, rows, on_test.probabilities[0].numpy())
+    filters = LearnedFilters.of(trained.model, _few_images(material, trained))
+    found = {} if filters is None else {FILTERS: Drawing(filters.caption, filters.write)}
+    return {EXAMPLES: Drawing(examples.caption, examples.write), **found}
 
 
 def _few_images(material: Material, trained: Trained) -> Tensor:
     """Return the first test images, as the network takes them."""
-    few = material.splits.test[:_ERROR_IMAGES]
-    images, _ = ArrayDataset(material.images, few, trained.normalisation).__getitems__(range(len(few)))
-    return torch.as_tensor(images)
+    images, _ = next(
+        iter(evaluation_batches(material.images, material.splits.test[:_ERROR_IMAGES], trained.normalisation))
+    )
+    return images
 
 
 def _run_description(job: Job[Recipe, Material], trained: Trained, finished: Finished | None) -> RunDescription:
@@ -136,7 +178,7 @@ def _run_description(job: Job[Recipe, Material], trained: Trained, finished: Fin
             **({} if finished is None else _tested(finished.outcome)),
             "training images": len(job.subset),
             "parameters": parameter_count(trained.model),
-            "training seconds": round(trained.seconds, 1),
+            **trained.effort.figures,
             "seed": job.seed,
         },
     )

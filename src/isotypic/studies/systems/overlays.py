@@ -3,9 +3,6 @@
 Instances are drawn along the edges of their pixels, so that outlines stay sharp whatever the size of the image.
 Neighbours differ in colour: of those that no neighbour has each label gets the one that is used least so far, where
 two instances are neighbours if some pixel nearest to the one lies beside a pixel nearest to the other.
-
-The colours are of the Okabe-Ito palette, which colour-blind readers can tell apart (M. Okabe and K. Ito, *Color
-Universal Design*, 2008, https://jfly.uni-koeln.de/color/).
 """
 
 from __future__ import annotations
@@ -20,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
-from scipy.spatial import KDTree
 
 from isotypic.errors import RequestError
 from isotypic.files import write_atomically
 from isotypic.inference.outlines import Polygon, outlines
 from isotypic.metrics.overlap import Labels
+from isotypic.studies.systems.png import COLOURS, DOTS_AN_INCH, GREYS, INK, MARK, RULE, few_colours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,20 +31,10 @@ if TYPE_CHECKING:
 
 Bytes = NDArray[np.uint8]
 
-WIDTH, DOTS_AN_INCH = 9.0, 160
-COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#D55E00", "#C9B800")
-GREYS = ("#8b949e", "#b4bbc3", "#4b535c")
-"""Of instances that are to have no colour; the first for those of which nothing is said."""
-
-INK, RULE, MARK = "#1c2128", "#aab1ba", "#d1001f"
+WIDTH = 9.0
 FINEST = 256
 """Most marks along a side of a panel: finer ones would not be seen."""
 
-LARGEST = 400_000
-"""Bytes; a larger picture is written with fewer colours, as long as there are enough of them to see."""
-
-_PALETTES = (256, 64, 32)
-_BYTES = np.array([2**16, 2**8, 1])
 _FLATTEST, _TALLEST = 0.5, 1.5
 _STYLE: dict[Any, Any] = {
     "axes.edgecolor": RULE,
@@ -133,7 +120,7 @@ def write_overlays(columns: Sequence[str], rows: Sequence[Row], path: Path) -> P
         )
         _plot(figure, columns, rows)
         figure.savefig(drawn, format="png", dpi=DOTS_AN_INCH)
-    return write_atomically(path, lambda beside: beside.write_bytes(_compressed(drawn)))
+    return write_atomically(path, lambda beside: beside.write_bytes(few_colours(drawn)))
 
 
 def spread_colours(labels: Labels, palette: Sequence[str] = COLOURS) -> dict[int, str]:
@@ -165,27 +152,6 @@ def darkness(values: NDArray[np.floating]) -> Bytes:
     [[255, 204, 0]]
     """
     return np.rint(255 * (1 - values)).astype(np.uint8)
-
-
-def _compressed(drawn: BytesIO) -> bytes:
-    """Return a PNG as one with so few colours that it is small; those of instances and marks stay as they are."""
-    from PIL import Image, ImageColor  # noqa: PLC0415
-
-    picture = Image.open(drawn).convert("RGB")
-    packed, place = np.unique(np.asarray(picture) @ _BYTES, return_inverse=True)
-    shades = packed[:, None] // _BYTES % 256
-    fixed = [ImageColor.getrgb(colour) for colour in ("white", *COLOURS, *GREYS, MARK)]
-    for count in _PALETTES:
-        others = np.asarray(picture.quantize(count - len(fixed)).getpalette()).reshape(-1, 3)
-        palette = np.concatenate([fixed, others[: count - len(fixed)]])
-        nearest = KDTree(palette).query(shades)[1].astype(np.uint8)
-        few = Image.fromarray(nearest[place].reshape(picture.height, picture.width))
-        few.putpalette(palette.astype(np.uint8).tobytes())
-        small = BytesIO()
-        few.save(small, format="png", optimize=True)
-        if small.tell() <= LARGEST:
-            break
-    return small.getvalue()
 
 
 def _neighbours(labels: Labels) -> dict[int, set[int]]:

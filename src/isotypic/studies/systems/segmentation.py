@@ -29,7 +29,7 @@ from isotypic.metrics.classification import overfitting_ratio
 from isotypic.metrics.equivariance import equivariance_error
 from isotypic.models.heads import output_representation
 from isotypic.studies.predictions import Predictions
-from isotypic.studies.records import ROTATED, UPRIGHT, Cost, Curves, Outcome, Scores
+from isotypic.studies.records import EXAMPLES, ROTATED, UPRIGHT, Cost, Curves, Outcome, Scores
 from isotypic.studies.systems.segmentation_examples import Examples
 from isotypic.studies.systems.segmentation_figures import (
     CHANGED,
@@ -40,7 +40,7 @@ from isotypic.studies.systems.segmentation_figures import (
     run_figures,
     upright_scores,
 )
-from isotypic.studies.systems.system import TESTING, Description, Finished, Job, StudiedSystem
+from isotypic.studies.systems.system import TESTING, Description, Drawing, Finished, Job, StudiedSystem, captions
 from isotypic.tasks.cost import latency_ms, parameter_count
 from isotypic.tasks.recipe import SegmentationRecipe
 from isotypic.tasks.segmentation_session import (
@@ -92,9 +92,10 @@ class SegmentationSystem(StudiedSystem[SegmentationRecipe, LabelledMaterial, Tra
         on_test = evaluated(segmenter, job.recipe, samples(job.material, test), job.group, seen)
         on_train = evaluated(segmenter, job.recipe, samples(job.material, job.subset[:_FEW]), named("trivial"))
         trained.model.cpu()
-        outcome = _outcome(job, trained, on_test, on_train, examples.caption)
+        drawings = {} if examples.caption is None else {EXAMPLES: Drawing(examples.caption, examples.write)}
+        outcome = _outcome(job, trained, on_test, on_train, captions(drawings, job.seed))
         predictions = Predictions(np.array(on_test.names), on_test.elements, on_test.scores)
-        return Finished(outcome, predictions, None if examples.caption is None else examples.write)
+        return Finished(outcome, predictions, drawings)
 
     def save(
         self,
@@ -155,7 +156,7 @@ def _outcome(
     trained: TrainedSegmentation,
     on_test: SegmentationEvaluation,
     on_train: SegmentationEvaluation,
-    examples: str | None,
+    pictures: dict[str, str],
 ) -> Outcome:
     few = _few_windows(job.material, trained)
     upright, rotated = upright_scores(job.recipe, on_test), moved_scores(job.recipe, on_test)
@@ -171,13 +172,13 @@ def _outcome(
         curves=Curves(score="Dice of foreground pixels", **asdict(trained.curves)),
         cost=Cost(
             parameters=parameter_count(trained.model),
-            train_seconds=trained.seconds,
+            train_seconds=trained.effort.seconds,
             steps=job.recipe.training.steps,
             latency_ms=latency_ms(trained.model, few[0]),
         ),
         equivariance_error=_equivariance_error(trained, few, on_test.group),
         figures=run_figures(on_test),
-        examples=None if examples is None else f"{examples}. Seed {job.seed}",
+        pictures=pictures,
         roc=roc_curve(on_test.upright[ALL]),
     )
 
@@ -217,7 +218,7 @@ def _run_description(
             **({} if finished is None else _tested(finished)),
             "training images": len(job.subset),
             "parameters": parameter_count(trained.model),
-            "training seconds": round(trained.seconds, 1),
+            **trained.effort.figures,
             "seed": job.seed,
         },
     )

@@ -7,7 +7,6 @@ image, the same ones in every cell of a study, and of the others the one with th
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +17,8 @@ from isotypic.inference.segmentation_evaluation import ALL, Found, Sample, Segme
 from isotypic.inference.writers.overlay import picture
 from isotypic.metrics.instances import agreeing_pairs, hit_pairs, renamed
 from isotypic.metrics.overlap import Labels
-from isotypic.studies.systems.overlays import (
-    GREYS,
-    Bytes,
-    Instances,
-    Panel,
-    Row,
-    darkness,
-    spread_colours,
-    write_overlays,
-)
+from isotypic.studies.systems.overlays import Bytes, Instances, Panel, Row, darkness, spread_colours, write_overlays
+from isotypic.studies.systems.png import GREYS, can_draw
 
 MOVED = 1
 """The element whose effect is shown."""
@@ -83,7 +74,7 @@ class Examples:
     @property
     def caption(self) -> str | None:
         """What the picture shows, without a full stop; None where there is no image, or nothing to draw with."""
-        if not self._by_place or find_spec("matplotlib") is None:
+        if not self._by_place or not can_draw():
             return None
         said = [_RULES[len(self.chosen) - 1].format(measure=self.measure)]
         said += [_BOUNDARIES if self._of_boundaries else _INSTANCES]

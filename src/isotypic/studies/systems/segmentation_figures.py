@@ -20,6 +20,7 @@ from isotypic.metrics.boundary import BoundaryScores
 from isotypic.metrics.instances import InstanceScores
 from isotypic.models.heads import HeadChoice
 from isotypic.studies.records import Measure, Roc, Scores
+from isotypic.studies.systems.roc import resampled
 from isotypic.tasks.recipe import Merit, SegmentationRecipe
 
 MEASURES = {
@@ -62,9 +63,6 @@ _FIGURES: dict[HeadChoice, Mapping[str, Callable[[Any], Tensor]]] = {
 
 _THE_SAME = {Merit.DICE: HUNGARIAN_DICE}
 """What the measure of a merit says already."""
-
-
-_ROC_POINTS = 201
 
 
 class _Figure(NamedTuple):
@@ -120,13 +118,10 @@ def run_figures(on_test: SegmentationEvaluation) -> dict[str, float]:
 
 
 def roc_curve(scores: PooledScores) -> Roc | None:
-    """Return the ROC curve at false positive rates that lie the closer, the smaller they are; None for instances."""
+    """Return the ROC curve of all pixels; None for instances."""
     if not isinstance(scores, BoundaryScores):
         return None
-    rates = np.linspace(0, 1, _ROC_POINTS) ** 2
-    truly = np.interp(rates, scores.false_positive_rate.numpy(), scores.true_positive_rate.numpy())
-    truly[0] = 0
-    return Roc(false_positive_rate=rates.tolist(), true_positive_rate=truly.tolist())
+    return resampled(scores.false_positive_rate, scores.true_positive_rate)
 
 
 def _figures(heads: HeadChoice, merit: Merit, kinds: Iterable[str]) -> dict[str, _Figure]:

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
 from isotypic.groups.finite import FiniteGroup
-from isotypic.studies.folder import EXAMPLES_FILE
+from isotypic.studies.folder import picture_path
 from isotypic.studies.predictions import Predictions
 from isotypic.studies.records import Measure, Outcome
 from isotypic.tasks.checkpoints import CHECKPOINT_FILE, Checkpoint
+from isotypic.tasks.pace import Pace
+from isotypic.tasks.pace import Progress as Heard
 from isotypic.tasks.recipe import BaseRecipe
 
 R = TypeVar("R", bound=BaseRecipe)
@@ -28,8 +30,13 @@ M = TypeVar("M")
 T = TypeVar("T")
 
 TRAINING, TESTING = "training", "testing"
-Progress = Callable[[str, float], object]
-"""Called with the stage of a job, :data:`TRAINING` or :data:`TESTING`, and the fraction of it that is done."""
+
+
+class Progress(Protocol):
+    """What is told how far a job has come."""
+
+    def __call__(self, stage: str, fraction: float, pace: Pace | None = None, /) -> object:
+        """Take note of a stage, :data:`TRAINING` or :data:`TESTING`, the fraction of it that is done, and its pace."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,7 @@ class Job(Generic[R, M]):
         heard = self.stage(TRAINING)
         return {"seed": self.seed, "device": self.device, "progress": heard, "checkpoint": checkpoint}
 
-    def stage(self, name: str) -> Callable[[float], object] | None:
+    def stage(self, name: str) -> Heard | None:
         """Return what is told how far a stage has come, if anyone wants to know."""
         return None if self.progress is None else partial(self.progress, name)
 
@@ -93,18 +100,31 @@ class Job(Generic[R, M]):
 
 
 @dataclass(frozen=True)
+class Drawing:
+    """A picture that a job leaves.
+
+    Attributes:
+        caption: what it shows, without a full stop.
+        write: writes it as PNG.
+    """
+
+    caption: str
+    write: Callable[[Path], object]
+
+
+@dataclass(frozen=True)
 class Finished:
     """What a job measured.
 
     Attributes:
         outcome: the figures.
         predictions: the measure of every test image.
-        draw: writes the picture that the outcome has a caption of; None where it has none.
+        drawings: the pictures that the outcome has captions of, by name.
     """
 
     outcome: Outcome
     predictions: Predictions
-    draw: Callable[[Path], object] | None = None
+    drawings: Mapping[str, Drawing] = field(default_factory=dict)
 
 
 class StudiedSystem(ABC, Generic[R, M, T]):
@@ -156,8 +176,13 @@ class StudiedSystem(ABC, Generic[R, M, T]):
         trained = self.train(replace(job, kept=kept))
         self.save(folder, job, trained)
         finished = self.test(job, trained)
-        if finished.draw is not None:
-            finished.draw(folder / EXAMPLES_FILE)
+        for name, drawing in finished.drawings.items():
+            drawing.write(picture_path(folder, name))
         self.save(folder, job, trained, finished)
         kept.unlink(missing_ok=True)
         return finished
+
+
+def captions(drawings: Mapping[str, Drawing], seed: int) -> dict[str, str]:
+    """Return what drawings show, with the seed of their run, as an outcome has it."""
+    return {name: f"{drawing.caption}. Seed {seed}" for name, drawing in drawings.items()}
