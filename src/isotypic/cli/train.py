@@ -22,6 +22,7 @@ from isotypic.studies.systems.catalogue import system_of
 from isotypic.studies.systems.system import TESTING, TRAINING, Finished, Job, StudiedSystem
 from isotypic.tasks.checkpoints import CHECKPOINT_FILE
 from isotypic.tasks.pace import Pace
+from isotypic.tasks.ranks import leads
 from isotypic.tasks.recipe import read_recipe, recipe_of, with_request
 
 EXAMPLE = "Example: isotypic train digits --out runs/one --set model.group=p4 --set augmentation=none"
@@ -37,9 +38,10 @@ def command(
 ) -> None:
     """Train on all training images, test upright and turned, and write weights.safetensors and run.yaml.
 
-    A training that was stopped goes on when the same command is given again.
+    A training that was stopped goes on when the same command is given again. On several devices: torchrun
+    --nproc-per-node 4 --no-python isotypic train ..., each with its share of every batch.
     """
-    console = Console()
+    console = Console(quiet=not leads())
     settings = recipe_of(with_request(read_recipe(recipe), data, set_ or []))
     system = system_of(settings)
     group = named(system.group(settings))
@@ -54,12 +56,19 @@ def command(
     whole = np.sort(system.subset(material, about.available, seed))
     job = Job(settings, material, whole, named("p4") if group.order == 1 else group, seed, device)
     finished = _followed(console, system, job, folder)
+    if finished is None:
+        return
     console.print(_table(job.group.order, about.measure, finished))
     console.print(f"run: {folder.resolve()}", highlight=False, soft_wrap=True)
 
 
-def _followed(console: Console, system: StudiedSystem[Any, Any, Any], job: Job[Any, Any], folder: Path) -> Finished:
-    """Do a job below a bar for each of its stages."""
+def _followed(
+    console: Console, system: StudiedSystem[Any, Any, Any], job: Job[Any, Any], folder: Path
+) -> Finished | None:
+    """Do a job below a bar for each of its stages; of several processes the first tells how it ended."""
+    if not leads():
+        system.train(replace(job, kept=folder / CHECKPOINT_FILE))
+        return None
     with _bar(console) as bar:
         tasks = {stage: bar.add_task(f"{stage} {job.recipe.name}", total=1.0, pace="") for stage in (TRAINING, TESTING)}
 

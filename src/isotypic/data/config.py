@@ -68,6 +68,10 @@ class DataConfig(BaseModel):
     label_column: str = Field("label", description="column of the table with the class")
     subject_column: str = Field("patient", description="column with the patient; used where present")
     split_column: str = Field("split", description="column with train, validation or test; used where present")
+    class_of_patient: bool = Field(
+        False,
+        description="the class of an image is its patient's: images need a patient, and one in two classes is refused",
+    )
     touching: TouchingConfig = Field(TouchingConfig(), description="of the data set touching")
     test_fraction: Fraction = Field(0.3, description="share of all images that goes to a test set made here")
     validation_fraction: Fraction = Field(

@@ -13,7 +13,7 @@ budget.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,6 +25,17 @@ from isotypic.data.normalisation import Normalisation
 from isotypic.errors import RequestError
 
 Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+class Share(NamedTuple):
+    """One of several processes; its part of a batch of n images is that from ``rank n / of`` to ``(rank+1) n / of``."""
+
+    rank: int
+    of: int
+
+
+WHOLE = Share(0, 1)
+"""The only process."""
 
 
 class Mixing(NamedTuple):
@@ -183,6 +194,30 @@ class BatchSampler(Sampler[list[int]]):
         return [i for window in windows for i in generator.permutation(np.concatenate([blocks[b] for b in window]))]
 
 
+class Shared(Sampler[list[Any]]):
+    """The part of each batch that is a process's.
+
+    Args:
+        batches: the whole batches; a sampler with ``start_at``.
+        share: which part.
+    """
+
+    def __init__(self, batches: Any, share: Share) -> None:
+        self.batches, self.share = batches, share
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def start_at(self, batch: int) -> None:
+        """Say which batch of all epochs comes next."""
+        self.batches.start_at(batch)
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        rank, of = self.share
+        for batch in self.batches:
+            yield batch[rank * len(batch) // of : (rank + 1) * len(batch) // of]
+
+
 def loader(
     dataset: ArrayDataset,
     batch_size: int,
@@ -191,6 +226,7 @@ def loader(
     seed: int,
     workers: int = 0,
     steps: int | None = None,
+    share: Share = WHOLE,
 ) -> DataLoader[Batch]:
     """Return a loader of batches (images ``[B, C, H, W]`` as they are stored, labels ``[B]`` int64).
 
@@ -203,6 +239,7 @@ def loader(
         seed: of the order.
         workers: processes that fetch; 0 fetches in this one.
         steps: batches an epoch, each full, going on where the last epoch ended; None makes an epoch one pass.
+        share: which part of each batch is given.
 
     Raises:
         RequestError: a number is not positive.
@@ -211,7 +248,7 @@ def loader(
         raise RequestError(f"expected workers of at least 0, received {workers}")
     return DataLoader(
         dataset,
-        sampler=BatchSampler(len(dataset), batch_size, shuffle, seed, steps, dataset.mixed),
+        sampler=Shared(BatchSampler(len(dataset), batch_size, shuffle, seed, steps, dataset.mixed), share),
         batch_size=None,  # the sampler gives whole batches
         num_workers=workers,
         persistent_workers=workers > 0,

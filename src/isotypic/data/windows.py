@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from isotypic.data.config import SegmentationDataConfig
 from isotypic.data.labelled_images import LabelledImages
-from isotypic.data.loading import Batch, BatchSampler
+from isotypic.data.loading import WHOLE, Batch, BatchSampler, Share, Shared
 from isotypic.data.normalisation import Normalisation, Normaliser, Percentiles
 from isotypic.errors import RequestError
 
@@ -162,7 +162,13 @@ class WholeDataset(Dataset[Batch]):
 
 
 def window_loader(
-    dataset: WindowDataset, batch_size: int, *, seed: int, workers: int = 0, steps: int | None = None
+    dataset: WindowDataset,
+    batch_size: int,
+    *,
+    seed: int,
+    workers: int = 0,
+    steps: int | None = None,
+    share: Share = WHOLE,
 ) -> DataLoader[Batch]:
     """Return a loader of random windows (images ``[B, C, y, x]`` float32, labels ``[B, y, x]`` int64).
 
@@ -175,12 +181,13 @@ def window_loader(
         workers: processes that fetch; 0 fetches in this one.
         steps: batches an epoch, each full, going on where the last epoch ended; None makes an epoch one window of
             every image.
+        share: which part of each batch is given.
 
     Raises:
         RequestError: a number is not positive.
     """
     sampler = WindowSampler(BatchSampler(len(dataset), batch_size, True, seed, steps), seed)
-    return _loader(dataset, sampler, seed, workers)
+    return _loader(dataset, Shared(sampler, share), seed, workers)
 
 
 def whole_loader(dataset: WholeDataset, *, workers: int = 0) -> DataLoader[Batch]:

@@ -3,7 +3,8 @@
 The checkpoint is Lightning's (weights, optimiser, schedule, loops) with what exactness needs besides: the state of the
 random generators that augmentations and dropout draw from, the curves, and the seconds spent. Batches need no state:
 they follow from the seed and the number of the step. It is written now and then beside the run, and at the end; a stop
-costs what came after the last one.
+costs what came after the last one. Of several processes that train together the first writes, and the others draw
+other random numbers after a stop.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class Keeper(Callback):
 
     def on_train_start(self, trainer: Trainer, *_: Any) -> None:
         """Set the random generators as they were."""
-        if self.generators is not None:
+        if self.generators is not None and trainer.is_global_zero:
             torch.set_rng_state(self.generators["cpu"])
             torch.cuda.set_rng_state_all(self.generators["cuda"])
 
@@ -95,9 +96,11 @@ class Keeper(Callback):
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Write behind a step, if it is time to and the evaluation is not due: it would not be made up for."""
-        due = time.perf_counter() - self.written >= self.checkpoint.interval
         done = batch_idx + 1
-        if due and done < trainer.num_training_batches and done % trainer.accumulate_grad_batches == 0:
+        if done == trainer.num_training_batches or done % trainer.accumulate_grad_batches:
+            return
+        due = time.perf_counter() - self.written >= self.checkpoint.interval
+        if trainer.strategy.reduce_boolean_decision(due, all=False):  # processes that train together write together
             self._write(trainer)
 
     def on_train_end(self, trainer: Trainer, *_: Any) -> None:
@@ -119,5 +122,8 @@ class Keeper(Callback):
         self.generators = checkpoint[_OURS]["generators"]
 
     def _write(self, trainer: Trainer) -> None:
-        write_atomically(self.checkpoint.path, trainer.save_checkpoint)
+        if trainer.is_global_zero:
+            write_atomically(self.checkpoint.path, trainer.save_checkpoint)
+        else:
+            trainer.save_checkpoint(self.checkpoint.path)  # takes part, and writes nothing
         self.written = time.perf_counter()

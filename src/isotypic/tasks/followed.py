@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
@@ -70,9 +71,17 @@ class FollowedTask(LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Record one point of the curves."""
         validation = self.validated.means()
-        self.curves.record(self.trainer.global_step, self.trained.means(), validation)
+        self.curves.record(self.trainer.global_step, self._of_all(self.trained).means(), validation)
         self.log(MONITORED, validation[0])
         self.trained, self.validated = Tally(), Tally()
+
+    def _of_all(self, tally: Tally) -> Tally:
+        """Return the sum of the tallies of all processes that train together."""
+        if self.trainer.world_size == 1:
+            return tally
+        mine = torch.tensor(astuple(tally), dtype=torch.float64, device=self.device)
+        loss, *counts = self.trainer.strategy.reduce(mine, reduce_op="sum").tolist()
+        return Tally(loss, *map(int, counts))
 
     def configure_optimizers(self) -> Any:
         """Return the recipe's optimiser with its schedule."""

@@ -56,26 +56,31 @@ class StepMemory:
         return max(self.least + self.each * images, self.update)
 
 
-def images_at_a_time(task: FollowedTask, batches: DataLoader[Any], config: TrainingConfig, device: torch.device) -> int:
+def images_at_a_time(
+    task: FollowedTask, batches: DataLoader[Any], images: int, config: TrainingConfig, device: torch.device
+) -> int:
     """Return how many images of a step are to be computed at a time.
 
     Args:
         task: on the CPU; it is not changed.
         batches: whose sampler gives what its data set is indexed by.
+        images: of a step, on this device.
         config: ``micro_batch`` decides where it is given.
         device: where training will go on.
 
     Raises:
         RequestError: a step does not fit into the memory.
     """
-    wanted = config.micro_batch or config.batch_size
+    wanted = config.micro_batch or images
+    if images % wanted:
+        raise RequestError(f"expected training.micro_batch to divide the {images} images of a step, received {wanted}")
     room = _room(config, device)
     if room is None or wanted <= _MORE or _is_small(batches, wanted, room):
         return wanted
     memory = step_memory(task, batches, config)
     if memory.of(wanted) <= room:
         return wanted
-    fitting = [n for n in range(1, wanted) if config.batch_size % n == 0 and memory.of(n) <= room]
+    fitting = [n for n in range(1, wanted) if images % n == 0 and memory.of(n) <= room]
     if fitting and not any(isinstance(module, _OVER_THE_BATCH) for module in task.model.modules()):
         return fitting[-1]
     raise RequestError(_too_large(wanted, memory.of(wanted), room, fitting))

@@ -25,6 +25,7 @@ from isotypic.tasks.checkpoints import Checkpoint
 from isotypic.tasks.curves import LearningCurves
 from isotypic.tasks.objectives import objective
 from isotypic.tasks.pace import Progress
+from isotypic.tasks.ranks import share
 from isotypic.tasks.recipe import Merit, SegmentationRecipe
 from isotypic.tasks.segmentation import Segmentation
 from isotypic.tasks.training import Effort, fit, quiet_lightning
@@ -134,7 +135,7 @@ def train_segmentation(
     windows = WindowDataset(labelled, drawn, normaliser, recipe.data.window)
 
     def batches(size: int, steps: int) -> DataLoader[Batch]:
-        return window_loader(windows, size, seed=seed, workers=config.workers, steps=steps)
+        return window_loader(windows, size, seed=seed, workers=config.workers, steps=steps, share=share())
 
     whole = whole_loader(WholeDataset(labelled, material.splits.validation, normaliser))
     effort = fit(task, batches, whole, config, device=device, progress=progress, checkpoint=checkpoint)

@@ -24,6 +24,7 @@ from isotypic.tasks.checkpoints import Checkpoint
 from isotypic.tasks.classification import Classification
 from isotypic.tasks.curves import LearningCurves
 from isotypic.tasks.pace import Progress
+from isotypic.tasks.ranks import share
 from isotypic.tasks.recipe import Recipe
 from isotypic.tasks.training import Effort, fit, quiet_lightning
 
@@ -98,7 +99,7 @@ def train(
     part = ArrayDataset(images, subset)
 
     def batches(size: int, steps: int) -> DataLoader[Batch]:
-        return loader(part, size, shuffle=True, seed=seed, workers=config.workers, steps=steps)
+        return loader(part, size, shuffle=True, seed=seed, workers=config.workers, steps=steps, share=share())
 
     validation = stored_batches(images, material.splits.validation)
     effort = fit(task, batches, validation, config, device=device, progress=progress, checkpoint=checkpoint)

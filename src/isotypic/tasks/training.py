@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol, cast
 
+import torch
 from lightning.pytorch import Callback, Trainer
 from torch.utils.data import DataLoader
 
@@ -22,6 +23,7 @@ from isotypic.tasks.followed import FollowedTask
 from isotypic.tasks.memory import images_at_a_time
 from isotypic.tasks.optimisation import TrainingConfig
 from isotypic.tasks.pace import Clock, Pace, Progress
+from isotypic.tasks.ranks import devices_here, images_each, share
 
 Batches = Callable[[int, int], DataLoader[Any]]
 """Makes batches of so many images, so many an epoch; their sampler has ``start_at``."""
@@ -85,9 +87,10 @@ def fit(
         RequestError: the checkpoint is damaged, or of another training; a step does not fit into the memory; or there
             is no such device.
     """
-    at_a_time = images_at_a_time(task, train(config.batch_size, 1), config, torch_device(device))
-    parts = config.batch_size // at_a_time
-    batches = train(at_a_time, config.steps_per_evaluation * parts)
+    each, processes = images_each(config.batch_size), share().of
+    at_a_time = images_at_a_time(task, train(config.batch_size, 1), each, config, torch_device(device))
+    parts = each // at_a_time
+    batches = train(at_a_time * processes, config.steps_per_evaluation * parts)
     before = checkpoint.read() if checkpoint else None
     spent = before.seconds if before else 0.0
     if before:
@@ -97,7 +100,10 @@ def fit(
     keepers = [Keeper(checkpoint, spent)] if checkpoint else []
     trainer = Trainer(
         accelerator={"cuda": "gpu"}.get(device, device),
-        devices=1,
+        devices=devices_here(),
+        num_nodes=processes // devices_here(),
+        strategy="auto" if processes == 1 else "ddp_find_unused_parameters_true",
+        use_distributed_sampler=False,
         max_steps=before.step if before and before.ended else config.steps,
         max_epochs=-1,
         accumulate_grad_batches=parts,
@@ -110,6 +116,8 @@ def fit(
         num_sanity_val_steps=0,
     )
     keep_freed_memory()
+    if processes > 1:
+        torch.manual_seed(torch.initial_seed() + share().rank)  # each draws its own augmentations
     start = time.perf_counter()
     try:
         resumed = checkpoint.path if checkpoint and before else None

@@ -67,6 +67,8 @@ def load(config: DataConfig, cache: Path) -> ImageSet:
     subjects = None if listing.subjects is None else np.array(listing.subjects)
     split = None if listing.split is None else np.array(listing.split)
     _check(str(root), labels, classes, subjects, split)
+    if config.class_of_patient:
+        _refuse_mixed_patients(str(root), listing)
     images = decoded(root, listing.files, config, cache)
     return ImageSet(root.resolve().name, images, labels, classes, subjects=subjects, split=split)
 
@@ -82,6 +84,22 @@ def _check(
     check_labels(name, labels, classes)
     if subjects is not None and split is not None:
         refuse_leak(name, subjects, split)
+
+
+def _refuse_mixed_patients(name: str, listing: _Listing) -> None:
+    """Raise when images have no patient, or a patient has images of several classes."""
+    if listing.subjects is None:
+        raise RequestError(
+            f"{name}: expected the patient of every image (a column, or a folder below the class), found none; or set "
+            "data.class_of_patient=false"
+        )
+    first: dict[str, str] = {}
+    for subject, label in zip(listing.subjects, listing.labels, strict=True):
+        if first.setdefault(subject, label) != label:
+            raise RequestError(
+                f"{name}: patient {subject!r} has images of {first[subject]} and of {label}; expected the class of an "
+                "image to be its patient's, or set data.class_of_patient=false"
+            )
 
 
 def _listed(root: Path, config: DataConfig) -> _Listing:
