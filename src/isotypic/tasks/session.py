@@ -90,7 +90,7 @@ def train(
     images, config = material.images, recipe.training
     normalisation = fitted(images.images, subset, material.cache)
     model = build(recipe.model, images.shape[0], len(images.classes))
-    task = Classification(model, normalisation, augmentation(recipe.augmentation), config)
+    task = Classification(model, normalisation, augmentation(recipe.augmentation, normalisation), config)
     part = ArrayDataset(images, subset)
 
     def batches(size: int, steps: int) -> DataLoader[Batch]:
