@@ -6,7 +6,16 @@ import pytest
 import torch
 from scipy.stats import binomtest
 
-from isotypic.data.augmentation import AUGMENTATIONS, MOVES, PHOTOMETRIC, REPORTS, WARPS, augmentation, parts_of
+from isotypic.data.augmentation import (
+    AUGMENTATIONS,
+    MOVES,
+    PHOTOMETRIC,
+    REPORTS,
+    WARPS,
+    Sometimes,
+    augmentation,
+    parts_of,
+)
 from isotypic.data.intensity import intensity
 from isotypic.data.normalisation import Normalisation
 from isotypic.errors import RequestError
@@ -146,6 +155,21 @@ def test_every_image_has_draws_of_its_own(name):
     different = changed[(changed != image.flatten()).any(1)]
     assert len(different) > 4
     assert len(different.unique(dim=0)) == len(different)
+
+
+def moves_with_the_others(change):
+    """Whether the first images of a batch change otherwise when the last ones are others."""
+    images, results = photographs(60), []
+    for rest in (images[30:], 0.1 * images[30:]):
+        torch.manual_seed(0)
+        results.append(change(torch.cat([images[:30], rest]))[:30])
+    return not torch.equal(*results)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_image_does_not_see_the_others_of_its_batch(name):
+    assert not moves_with_the_others(augmentation(name, COLOUR))
+    assert moves_with_the_others(Sometimes(lambda images: images - images.mean(), 1.0)), "the control"
 
 
 @pytest.mark.parametrize("name", NAMES)

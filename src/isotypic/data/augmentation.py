@@ -49,8 +49,8 @@ class Sometimes(nn.Module):
         if not self.training:
             return images
         rows = (torch.rand(len(images)) < self.probability).nonzero().flatten().to(images.device)
-        if not len(rows):
-            return images
+        if len(rows) in (0, len(images)):
+            return self.change(images) if len(rows) else images
         changed = images.clone()
         changed[rows] = self.change(images[rows])
         return changed

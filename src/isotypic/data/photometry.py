@@ -13,12 +13,7 @@ from dataclasses import dataclass, replace
 from math import pi
 
 import torch
-from kornia.enhance import (
-    adjust_brightness_accumulative,
-    adjust_contrast_with_mean_subtraction,
-    adjust_hue,
-    adjust_saturation_with_gray_subtraction,
-)
+from kornia.enhance import adjust_hue, adjust_saturation_with_gray_subtraction
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
@@ -32,7 +27,8 @@ Change = Callable[[Tensor], Tensor]
 class OfLevels:
     """A change of levels in 0..1 made of normalised images.
 
-    Normalisation is undone, the levels are clamped to 0..1 before and behind the change, and normalised again.
+    Normalisation is undone, the levels are clamped to 0..1 before and behind the change, and normalised again; images
+    of 16 bits are changed in float32.
 
     Attributes:
         change: of levels.
@@ -45,20 +41,23 @@ class OfLevels:
     def __call__(self, images: Tensor) -> Tensor:
         """Return changed images ``[B, C, H, W]``."""
         unit = replace(self.normalisation, scale=1.0)
-        return unit.apply(self.change(unit.undo(images).clamp(0, 1)).clamp(0, 1))
+        levels = unit.undo(images.to(torch.promote_types(images.dtype, torch.float32))).clamp_(0, 1)
+        return unit.apply(self.change(levels).clamp(0, 1)).to(images.dtype)
 
 
 def light(levels: Tensor, *, exposure: float, contrast: float) -> Tensor:
-    """Multiply the levels of every image, then spread them about their mean: ``m + c (f x - m)``.
+    """Multiply the levels of every image, then spread them about their mean: ``m + c (f x - m)``, each step clamped.
 
     Args:
         levels: ``[B, C, H, W]`` in 0..1.
         exposure: f is uniform in 1 - exposure..1 + exposure.
-        contrast: c is uniform in 1 - contrast..1 + contrast; m is the mean of the grey image.
+        contrast: c is uniform in 1 - contrast..1 + contrast; m is the mean of f x over pixels and channels.
     """
-    count = len(levels)
-    brighter = adjust_brightness_accumulative(levels, uniform(count, 1 - exposure, 1 + exposure).to(levels))
-    return adjust_contrast_with_mean_subtraction(brighter, uniform(count, 1 - contrast, 1 + contrast).to(levels))
+    factors = (uniform(len(levels), 1 - reach, 1 + reach).to(levels) for reach in (exposure, contrast))
+    f, c = (factor[:, None, None, None] for factor in factors)
+    brighter = (f * levels).clamp_(0, 1)
+    mean = brighter.mean((1, 2, 3), keepdim=True)  # kornia 0.7 takes that of the whole batch
+    return torch.lerp(mean, brighter, c).clamp_(0, 1)
 
 
 def stain(levels: Tensor, *, hue: float, saturation: float) -> Tensor:
