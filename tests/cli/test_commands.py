@@ -196,7 +196,9 @@ def test_a_killed_training_goes_on_and_ends_the_same(isotypic, tmp_path):
     again, once = isotypic(*words, killed), isotypic(*words, whole)
     assert f"going on from {kept}" in again.stdout
     assert "going on" not in once.stdout
-    assert sorted(path.name for path in killed.iterdir() if path.name[0] != ".") == ["run.yaml", "weights.safetensors"]
+    pictures = ["examples.png", "learned-filters.png"]
+    found = sorted(path.name for path in killed.iterdir() if path.name[0] != ".")
+    assert found == [*pictures, "run.yaml", "weights.safetensors"]
     assert (killed / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
     assert _figures(again.stdout) == _figures(once.stdout) != []
     taken = isotypic(*words, killed)

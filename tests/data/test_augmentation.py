@@ -252,5 +252,5 @@ def test_wrong_requests_are_refused():
     with pytest.raises(RequestError, match=r"'light' changes levels in 0..1 and needs the normalisation of the images"):
         augmentation("light")
     for name in ("d4+d4", "inception+jitter", "none+d4"):
-        with pytest.raises(RequestError, match=re.escape(f"each augmentation once, and none alone, received '{name}'")):
+        with pytest.raises(RequestError, match=re.escape(f"'{name}' has an augmentation twice, or none beside another")):
             augmentation(name, COLOUR)

@@ -50,6 +50,13 @@ def test_patches_stay_inside_and_the_order_of_numbers_does_not_matter():
     assert len(list(patches(image, gap, 0, CONFIG))) == 2, "numbers may be missing"
 
 
+def test_a_patch_shows_the_nucleus_and_all_that_is_near():
+    """Of 20 pixels, with 6 on either side, 8 are left."""
+    image = np.zeros((60, 90))
+    assert len(list(patches(image, nuclei((20, 30, 8, 8)), 0, CONFIG))) == 1
+    assert not list(patches(image, nuclei((20, 30, 6, 9)), 0, CONFIG))
+
+
 def biased(count=400):
     """Patches whose mean tells their class."""
     generator = np.random.default_rng(0)

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from isotypic.errors import RequestError
-from isotypic.inference.ledger import Ledger, Row, root, sources
+from isotypic.inference.ledger import ImageRow, Ledger, root, sources
 from isotypic.inference.writers.catalogue import Format, paths
 
 ASKED = {"images": "/plates/1", "run": "a", "tile": 512}
@@ -21,7 +21,11 @@ def photos(tmp_path):
 
 
 def opened(photos, **changes):
-    return Ledger(photos.parent / "out", {**ASKED, **changes})
+    return Ledger(photos.parent / "out", {**ASKED, **changes}, ImageRow)
+
+
+def files(photos, formats):
+    return {each.value: path for each, path in paths(photos.parent / "out" / "a", formats).items()}
 
 
 def only(photos):
@@ -33,26 +37,29 @@ def finish(ledger, source, formats):
     for path in paths(ledger.stem(source), formats).values():
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"a result")
-    ledger.add(Row(source.name, 9, 9, 1, 0.5, *source.state, " ".join(each.value for each in formats)))
+    size, modified_ns = source.state
+    saved = " ".join(each.value for each in formats)
+    found = {"height": 9, "width": 9, "objects": 1, "seconds": 0.5}
+    ledger.add(ImageRow(file=source.name, **found, bytes=size, modified_ns=modified_ns, saved=saved))
 
 
 def test_formats_saved_of_one_state_add_up(photos):
     finish(opened(photos), only(photos), LABELS)
-    assert opened(photos).finished(only(photos), LABELS)
-    assert not opened(photos).finished(only(photos), BOTH)
+    assert opened(photos).finished(only(photos), files(photos, LABELS))
+    assert not opened(photos).finished(only(photos), files(photos, BOTH))
     finish(opened(photos), only(photos), [Format.CSV])
-    assert opened(photos).finished(only(photos), BOTH)
-    assert not opened(photos).finished(only(photos), [Format.ROIS])
+    assert opened(photos).finished(only(photos), files(photos, BOTH))
+    assert not opened(photos).finished(only(photos), files(photos, [Format.ROIS]))
 
 
 def test_a_format_of_an_older_image_is_not_handed_out(photos):
     finish(opened(photos), only(photos), BOTH)
     (photos / "a.png").write_bytes(b"the second")
-    assert not opened(photos).finished(only(photos), LABELS)
+    assert not opened(photos).finished(only(photos), files(photos, LABELS))
     finish(opened(photos), only(photos), LABELS)
     assert all(path.is_file() for path in paths(photos.parent / "out" / "a", BOTH).values()), "the old table is there"
-    assert opened(photos).finished(only(photos), LABELS)
-    assert not opened(photos).finished(only(photos), BOTH)
+    assert opened(photos).finished(only(photos), files(photos, LABELS))
+    assert not opened(photos).finished(only(photos), files(photos, BOTH))
 
 
 @pytest.mark.parametrize("change", ["rewritten", "longer", "one more", "one less"])
@@ -112,6 +119,7 @@ def test_a_name_that_is_no_utf_8_survives(photos):
     (photos / "a.png").rename(photos / name)
     finish(opened(photos), only(photos), LABELS)
     assert list(opened(photos).rows) == [name]
-    assert opened(photos).finished(only(photos), LABELS)
+    there = {each.value: path for each, path in paths(opened(photos).stem(only(photos)), LABELS).items()}
+    assert opened(photos).finished(only(photos), there)
     assert b"10\xb5m.png" in (photos.parent / "out" / "images.csv").read_bytes()
     assert only(photos).title == r"10\udcb5m.png"

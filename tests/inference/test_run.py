@@ -13,13 +13,14 @@ from isotypic.errors import RequestError
 from isotypic.inference import run as module
 from isotypic.inference.run import RunDescription, load_run, load_segmentation_run, pretrained, run_folder, save_run
 from isotypic.inference.segmenter import Execution, Segmenter
+from isotypic.metrics.calibration import Calibration
 from isotypic.models.catalogue import build
 from isotypic.tasks.recipe import recipe_of
 
 EXACT = Execution(precision="float64")
 
 
-def classifier(folder):
+def classifier(folder, **changes):
     described = recipe_of({"name": "digits", "model": {"family": "convnet", "stages": [[4], [4]]}})
     description = RunDescription(
         version="0",
@@ -27,8 +28,32 @@ def classifier(folder):
         classes=["a", "b"],
         image_shape=(1, 8, 8),
         normalisation=Normalisation((0.5,), (0.2,), 255.0).to_dict(),
+        **changes,
     )
     return save_run(folder, build(described.model, 1, 2), description)
+
+
+def test_a_run_without_a_calibration_calls_a_class_from_one_half_on(tmp_path):
+    classifier(tmp_path)
+    text = yaml.safe_load((tmp_path / "run.yaml").read_text())
+    del text["calibration"]
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(text))
+    found = load_run(tmp_path)
+    assert found.calibration == Calibration()
+    assert [found.class_of([1 - p, p]) for p in (0.49, 0.5)] == ["a", "b"]
+
+
+def test_a_calibration_comes_back_and_decides(tmp_path):
+    fitted = Calibration(temperature=0.25, threshold=0.8)
+    found, plain = load_run(classifier(tmp_path / "a", calibration=fitted)), load_run(classifier(tmp_path / "b"))
+    plain.model.load_state_dict(found.model.state_dict())
+    assert found.calibration == fitted
+    assert [found.class_of([1 - p, p]) for p in (0.79, 0.8)] == ["a", "b"]
+    assert (found.threshold_of(1), found.threshold_of(0)) == (0.8, pytest.approx(0.2))
+    images = np.random.default_rng(0).integers(0, 255, (4, 1, 8, 8), dtype=np.uint8)
+    sharper, logits = found.probabilities(images), plain.probabilities(images).log()
+    torch.testing.assert_close(sharper, (logits / 0.25).softmax(1))
+    assert [name for name, _ in found.predict(images)] == [found.class_of(row.tolist()) for row in sharper]
 
 
 @pytest.mark.parametrize("heads", ["offset", "boundary"])

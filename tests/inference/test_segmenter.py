@@ -13,12 +13,12 @@ from torch import nn
 
 from isotypic.data.normalisation import Normalisation, Percentiles
 from isotypic.data.readers.micrograph import Micrograph, PixelSize, open_micrograph
+from isotypic.data.readers.resampling import Resampled
 from isotypic.errors import RequestError
 from isotypic.groups import named
-from isotypic.inference import rescaling
 from isotypic.inference.grouping.pixels import group_pixels
 from isotypic.inference.intake import as_micrograph, with_channels
-from isotypic.inference.rescaling import Resampled, labels_at, rescaled_size
+from isotypic.inference.rescaling import labels_at, rescaled_size
 from isotypic.inference.segmenter import Execution, Segmenter
 from isotypic.metrics.partition import differing_pixels, differing_when_moved
 from isotypic.models.catalogue import build_dense
@@ -382,7 +382,7 @@ class TestPixelSize:
         message = "array: expected pixels within a factor of 16 of the training images' 0.5 µm, received 10 mm; give"
         with pytest.raises(RequestError, match=re.escape(message)):
             self.network()(scene(64, 64), pixel_size=PixelSize(10.0, "mm"))
-        assert rescaling.micrometres(PixelSize(2.0, "mm")) == 2000
+        assert PixelSize(2.0, "mm").micrometres == 2000
 
 
 @pytest.mark.parametrize(

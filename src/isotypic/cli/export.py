@@ -32,7 +32,7 @@ def command(
         bool, typer.Option("--free-size", help="Take every size whose strides fall alike, not only this one.")
     ] = False,
 ) -> None:
-    """Write the network with its normalisation and softmax: images in as they are stored, probabilities out."""
+    """Write the network with its normalisation and calibration: images in as they are stored, probabilities out."""
     path, trained = _path(format, out, run), load_run(run)
     shape = (1, trained.image_shape[0], *(_size(size) if size else trained.image_shape[1:]))
     metadata = {"classes": trained.classes, "outputs": "class probabilities", "version": __version__}
@@ -42,7 +42,7 @@ def command(
 
 
 class Whole(nn.Module):
-    """All of a prediction: normalisation, network, softmax.
+    """All of a prediction but the class: normalisation, network, and calibrated probabilities.
 
     Args:
         run: a trained run.
@@ -53,7 +53,7 @@ class Whole(nn.Module):
 
     def __init__(self, run: Run) -> None:
         super().__init__()
-        self.network = run.model
+        self.network, self.calibration = run.model, run.calibration
         black = torch.zeros(run.image_shape[0], 1, 1, dtype=torch.float64)
         offset = run.normalisation.apply(black)
         dtype = next(run.model.parameters()).dtype
@@ -62,7 +62,7 @@ class Whole(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return class probabilities ``[n, classes]`` of images ``[n, C, y, x]`` from 0 to the stored full scale."""
-        return self.network(image * self.gain + self.offset).softmax(1)
+        return self.calibration.probabilities(self.network(image * self.gain + self.offset))
 
 
 def _path(format: str, out: Path | None, run: Path) -> Path:

@@ -171,7 +171,7 @@ def parts_of(name: str) -> list[str]:
             raise unknown("augmentation", word, AUGMENTATIONS)
         parts += REPORTS.get(word, [] if word == "none" else [word])
     if len(set(parts)) < len(parts) or ("none" in name.split("+") and name != "none"):
-        raise RequestError(f"expected each augmentation once, and none alone, received {name!r}")
+        raise RequestError(f"{name!r} has an augmentation twice, or none beside another")
     return parts
 
 

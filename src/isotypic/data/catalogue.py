@@ -90,7 +90,8 @@ def recognise(path: Path) -> str:
 
     Args:
         path: an ``.npz`` file (medmnist), an IDX file or a folder with one (mnist), a folder with PatchCamelyon's
-            HDF5 files (pcam) or CIFAR's batches (cifar), or another folder (folder).
+            HDF5 files (pcam) or CIFAR's batches (cifar), a folder or a zip archive of BBBC038 (touching), or another
+            folder (folder).
 
     Raises:
         RequestError: nothing is there, or it is a file of another kind.
@@ -100,12 +101,17 @@ def recognise(path: Path) -> str:
     if path.is_dir():
         names = [file.name for file in path.iterdir()]
         known = {"pcam": pcam.recognises, "cifar": cifar.recognises, "mnist": mnist.recognises}
-        return next((name for name, recognises in known.items() if recognises(names)), "folder")
+        found = next((name for name, recognises in known.items() if recognises(names)), None)
+        return found or ("touching" if bbbc038.recognises(open_tree(path).names) else "folder")
     if path.suffix.lower() == ".npz":
         return "medmnist"
-    if mnist.is_image_file(path):
+    if mnist.recognises([path.name]):
         return "mnist"
-    raise RequestError(f"{path}: not a data set: expected an .npz file, MNIST's IDX images or a folder of images")
+    if path.suffix.lower() == ".zip" and bbbc038.recognises(open_tree(path).names):
+        return "touching"
+    raise RequestError(
+        f"{path}: not a data set: expected an .npz file, MNIST's IDX images, BBBC038's archive or a folder of images"
+    )
 
 
 def recognise_labelled(path: Path) -> str:

@@ -1,9 +1,9 @@
-"""What has been segmented into a folder: which images are to be done, which are done, and by what request.
+"""What a run has made of images in a folder: which are to be done, which are done, and by what request.
 
-``images.csv`` has one row a finished image, also where nothing was found in it; ``request.yaml`` says by which run and
-which options, for the images of which folder. An image is finished if it has a row, has not been changed since, and all
-files that are asked for were made of it and are there. Both files are replaced as a whole, so an interrupted run leaves
-finished images and nothing else.
+A table (``images.csv`` of a segmenter, ``slides.csv`` of a classifier of slides) has one row a finished image, also
+where nothing was found in it; ``request.yaml`` says by which run and which options, for the images of which folder. An
+image is finished if it has a row, has not been changed since, and all files that are asked for were made of it and are
+there. Both files are replaced as a whole, so an interrupted run leaves finished images and nothing else.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Generic, TypeVar, get_type_hints
 
 import yaml
 
@@ -21,7 +22,6 @@ from isotypic.data.readers.ome_zarr import is_zarr
 from isotypic.errors import RequestError
 from isotypic.files import write_atomically, write_text
 from isotypic.inference.run import DESCRIPTION, WEIGHTS
-from isotypic.inference.writers.catalogue import Format, paths
 
 TABLE = "images.csv"
 REQUEST = "request.yaml"
@@ -73,14 +73,11 @@ class Source:
         return sum(each.st_size for each in found), max((each.st_mtime_ns for each in found), default=0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
-    """A finished image: its size, what was found, how long it took, the state of the file, and the formats saved."""
+    """A finished image: how long it took, the state of the file, and what was saved; abstract."""
 
     file: str
-    height: int
-    width: int
-    objects: int
     seconds: float
     bytes: int
     modified_ns: int
@@ -92,9 +89,32 @@ class Row:
         return self.bytes, self.modified_ns
 
     @property
-    def formats(self) -> set[str]:
-        """The names of the formats that were saved of this state."""
+    def names(self) -> set[str]:
+        """The names of what was saved of this state."""
         return set(self.saved.split())
+
+
+R = TypeVar("R", bound=Row)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRow(Row):
+    """A segmented image: its size, and how many objects were found."""
+
+    height: int
+    width: int
+    objects: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlideRow(Row):
+    """A classified slide: its size, micrometres a pixel or NaN, the share that is tissue, and how many patches."""
+
+    height: int
+    width: int
+    microns: float
+    tissue: float
+    patches: int
 
 
 def root(images: Path) -> Path:
@@ -102,12 +122,13 @@ def root(images: Path) -> Path:
     return images if images.is_dir() and not is_zarr(images) else images.parent
 
 
-def sources(images: Path, out: Path) -> list[Source]:
+def sources(images: Path, out: Path, suffixes: Collection[str] = SUFFIXES) -> list[Source]:
     """Return the images at a path in the order of their names: one, or those at any depth below a folder.
 
     Args:
         images: an image, or a folder of images.
         out: where results go; what lies there is none of the images.
+        suffixes: of the files below a folder that are images; OME-Zarr images always are.
 
     Raises:
         RequestError: nothing is there, or results would lie among the images, or two images have one name.
@@ -118,9 +139,9 @@ def sources(images: Path, out: Path) -> list[Source]:
         return [Source.below(images, root(images))]
     if images.resolve() == out.resolve():
         raise RequestError(f"expected --out beside the images or in a folder of its own, received {out} for both")
-    found = [Source.below(path, images) for path in _below(images, out.resolve())]
+    found = [Source.below(path, images) for path in _below(images, out.resolve(), suffixes)]
     if not found:
-        raise RequestError(f"expected images in {images} ({', '.join(sorted(SUFFIXES))} or OME-Zarr), found none")
+        raise RequestError(f"expected images in {images} ({', '.join(sorted(suffixes))} or OME-Zarr), found none")
     first: dict[str, str] = {}
     for source in found:
         if source.stem in first:
@@ -131,33 +152,40 @@ def sources(images: Path, out: Path) -> list[Source]:
     return found
 
 
-class Ledger:
+class Ledger(Generic[R]):
     """The finished images of a folder.
 
     Args:
         out: the folder of the results.
         request: what they are made by.
+        kind: of its rows.
+        table: the name of the table.
 
     Raises:
         RequestError: the folder holds results of another request, or its table cannot be read.
     """
 
-    def __init__(self, out: Path, request: Request) -> None:
-        self.out, self.request = out, dict(request)
+    def __init__(self, out: Path, request: Request, kind: type[R], table: str = TABLE) -> None:
+        self.out, self.request, self.kind, self.table = out, dict(request), kind, out / table
         self.rows = {row.file: row for row in self._stored()}
 
     def stem(self, source: Source) -> Path:
         """Return folder and beginning of the names of an image's results."""
         return self.out / source.stem
 
-    def finished(self, source: Source, formats: Collection[Format]) -> bool:
-        """Whether an image needs nothing more."""
-        row = self.rows.get(source.name)
-        if row is None or row.state != source.state or not {each.value for each in formats} <= row.formats:
-            return False
-        return all(path.is_file() for path in paths(self.stem(source), formats).values())
+    def finished(self, source: Source, files: Mapping[str, Path]) -> bool:
+        """Whether an image needs nothing more.
 
-    def add(self, row: Row) -> None:
+        Args:
+            source: the image.
+            files: what is asked for, by the names that rows have for it.
+        """
+        row = self.rows.get(source.name)
+        if row is None or row.state != source.state or not set(files) <= row.names:
+            return False
+        return all(path.is_file() for path in files.values())
+
+    def add(self, row: R) -> None:
         """Record a finished image; what was saved of the same state before counts too.
 
         Raises:
@@ -165,31 +193,33 @@ class Ledger:
         """
         before = self.rows.get(row.file)
         if before is not None and before.state == row.state:
-            row = replace(row, saved=" ".join(sorted(before.formats | row.formats)))
+            row = replace(row, saved=" ".join(sorted(before.names | row.names)))
         try:
             if not self.rows:
                 write_text(self.out / REQUEST, yaml.safe_dump(self.request, sort_keys=False))
             self.rows[row.file] = row
-            write_atomically(self.out / TABLE, self._write)
+            write_atomically(self.table, self._write)
         except OSError as error:
-            raise RequestError(f"{self.out / TABLE}: cannot be written ({error.strerror})") from error
+            raise RequestError(f"{self.table}: cannot be written ({error.strerror})") from error
 
     def _write(self, path: Path) -> None:
         with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            table = csv.DictWriter(file, [field.name for field in fields(Row)])
+            every, own = (field.name for field in fields(Row)), (field.name for field in fields(self.kind))
+            first, *last = every
+            table = csv.DictWriter(file, [first, *(name for name in own if name not in (first, *last)), *last])
             table.writeheader()
             table.writerows(asdict(self.rows[name]) for name in sorted(self.rows))
 
-    def _stored(self) -> list[Row]:
-        request, table = self.out / REQUEST, self.out / TABLE
+    def _stored(self) -> list[R]:
+        request, table = self.out / REQUEST, self.table
         if not (request.is_file() and table.is_file()):
             return []
         try:
             with table.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-                rows = [_row(stored) for stored in csv.DictReader(file)]
+                rows = [_row(self.kind, stored) for stored in csv.DictReader(file)]
             before = dict(yaml.safe_load(request.read_text(encoding="utf-8"))) if rows else self.request
         except (yaml.YAMLError, ValueError, TypeError, KeyError) as error:
-            raise RequestError(f"{self.out}: {REQUEST} or {TABLE} cannot be read; give another --out") from error
+            raise RequestError(f"{self.out}: {REQUEST} or {table.name} cannot be read; give another --out") from error
         changed = [key for key in self.request if before.get(key) != self.request[key]]
         if changed:
             there = ", ".join(f"{key} {before.get(key)} there, {self.request[key]} here" for key in changed)
@@ -205,17 +235,17 @@ def fingerprint(run: Path) -> str:
     return digest.hexdigest()[:12]
 
 
-def _below(folder: Path, out: Path) -> Iterator[Path]:
+def _below(folder: Path, out: Path, suffixes: Collection[str]) -> Iterator[Path]:
     """Yield the images at any depth below a folder, without hidden ones and what lies in ``out``."""
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.resolve() == out:
             continue
-        if is_zarr(path) or (path.is_file() and path.suffix.lower() in SUFFIXES):
+        if is_zarr(path) or (path.is_file() and path.suffix.lower() in suffixes):
             yield path
         elif path.is_dir() and not path.is_symlink():
-            yield from _below(path, out)
+            yield from _below(path, out, suffixes)
 
 
-def _row(stored: Mapping[str, str]) -> Row:
-    kinds = {"file": str, "seconds": float, "saved": str}
-    return Row(**{field.name: kinds.get(field.name, int)(stored[field.name]) for field in fields(Row)})
+def _row(kind: type[R], stored: Mapping[str, str]) -> R:
+    kinds = get_type_hints(kind)
+    return kind(**{field.name: kinds[field.name](stored[field.name]) for field in fields(kind)})

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,6 +29,7 @@ from isotypic.configuration import Config, validated
 from isotypic.data.normalisation import Normalisation, Normaliser, normaliser_from
 from isotypic.errors import RequestError, unknown
 from isotypic.files import write_atomically, write_text
+from isotypic.metrics.calibration import Calibration
 from isotypic.models.catalogue import build, build_dense
 from isotypic.models.heads import DenseNetwork
 from isotypic.ops.layout import channels_last
@@ -59,6 +60,9 @@ class RunDescription(Config):
     classes: list[str] = Field(description="class names in the order of the logits; none for a segmenter")
     image_shape: tuple[int, int, int] = Field(description="channels, height and width of the training images")
     normalisation: dict[str, Any] = Field(description="what images go through first")
+    calibration: Calibration | None = Field(
+        None, description="of two classes, how logits become probabilities and a class, fitted to validation images"
+    )
     pixel_size: float | None = Field(None, gt=0, description="side of a pixel of the training images in micrometres")
     figures: dict[str, Any] = Field({}, description="what was measured when it was trained")
 
@@ -74,6 +78,7 @@ class Run:
         image_shape: channels, height and width of the training images.
         normalisation: what images go through first.
         figures: what was measured when it was trained.
+        calibration: how logits become probabilities, and these a class; fitted to validation images.
     """
 
     model: nn.Module
@@ -82,6 +87,22 @@ class Run:
     image_shape: tuple[int, int, int]
     normalisation: Normalisation
     figures: dict[str, Any]
+    calibration: Calibration = field(default_factory=Calibration)
+
+    def class_of(self, probabilities: Sequence[float]) -> str:
+        """Return the class of probabilities: of two the second from the threshold on, of more the likeliest."""
+        if len(self.classes) == 2:
+            return self.classes[int(probabilities[1] >= self.calibration.threshold)]
+        return self.classes[int(np.argmax(probabilities))]
+
+    def threshold_of(self, number: int) -> float:
+        """Return the probability from which on a class is called, by its number.
+
+        Of two classes the threshold was chosen for the second, and ``1 - threshold`` is that of the first.
+        """
+        if len(self.classes) == 2 and number == 0:
+            return 1 - self.calibration.threshold
+        return self.calibration.threshold
 
     def probabilities(self, images: np.ndarray, batch_size: int = 256) -> Tensor:
         """Return the probabilities ``[n, classes]`` of images ``[n, C, y, x]``, uint8 or float as in training.
@@ -89,22 +110,39 @@ class Run:
         Raises:
             RequestError: another number of channels than in training.
         """
+        self.accepted(images)
+        return torch.cat([self.classified(images[i : i + batch_size]) for i in range(0, len(images), batch_size)])
+
+    def accepted(self, images: np.ndarray) -> np.ndarray:
+        """Return the images, if they have the channels of the training images.
+
+        Raises:
+            RequestError: they have not.
+        """
         if images.ndim != 4 or images.shape[1] != self.image_shape[0]:
             raise RequestError(
                 f"expected images [n, {self.image_shape[0]}, y, x] as in training, received {list(images.shape)}"
             )
-        return torch.cat([self._batch(images[i : i + batch_size]) for i in range(0, len(images), batch_size)])
+        return images
 
     def predict(self, images: Sequence[np.ndarray]) -> Iterator[tuple[str, Tensor]]:
         """Yield class name and probabilities of images ``[C, y, x]`` of any sizes, one after another."""
         for image in images:
             probabilities = self.probabilities(image[None])[0]
-            yield self.classes[int(probabilities.argmax())], probabilities
+            yield self.class_of(probabilities.tolist()), probabilities
 
-    def _batch(self, images: np.ndarray) -> Tensor:
+    def classified(self, images: np.ndarray, normalisation: Normalisation | None = None) -> Tensor:
+        """Return the probabilities ``[n, classes]`` of one batch, on the CPU; the network stays where it is.
+
+        Args:
+            images: ``[n, C, y, x]`` with the channels of the training images.
+            normalisation: what they go through first, in place of the run's own, where white is another value.
+        """
+        weight = next(self.model.parameters())
         with torch.inference_mode():
-            normalised = self.normalisation.apply(torch.from_numpy(np.ascontiguousarray(images)))
-            return self.model(channels_last(normalised)).softmax(1)
+            stored = torch.from_numpy(np.ascontiguousarray(images)).to(weight.device, weight.dtype)
+            normalised = (normalisation or self.normalisation).apply(stored)
+            return self.calibration.probabilities(self.model(channels_last(normalised))).cpu()
 
 
 @dataclass(frozen=True)
@@ -181,6 +219,7 @@ def load_run(folder: Path) -> Run:
         description.image_shape,
         Normalisation.from_dict(description.normalisation),
         description.figures,
+        description.calibration or Calibration(),
     )
 
 

@@ -28,11 +28,12 @@ from torch import Tensor
 from isotypic.data.normalisation import Normalisation, Normaliser
 from isotypic.data.readers.micrograph import Micrograph, PixelSize
 from isotypic.data.readers.pixels import Pixels
+from isotypic.data.readers.resampling import Resampled
 from isotypic.errors import RequestError, unknown
 from isotypic.inference.grouping.pixels import Output, group_pixels
 from isotypic.inference.intake import Image, as_micrograph, with_channels
 from isotypic.inference.labels import Labels
-from isotypic.inference.rescaling import MOST, Resampled, factor_between, labels_at, rescaled_size
+from isotypic.inference.rescaling import MOST, factor_between, labels_at, rescaled_size
 from isotypic.inference.run import load_segmentation_run
 from isotypic.inference.tiling import TileRule, tiled
 from isotypic.models.heads import DenseNetwork, split_heads
@@ -52,6 +53,18 @@ class Precision(str, Enum):
 
     FLOAT32 = "float32"
     FLOAT64 = "float64"
+
+    @classmethod
+    def named(cls, name: str) -> Precision:
+        """Return a precision by its name.
+
+        Raises:
+            RequestError: there is no such precision.
+        """
+        known = [each.value for each in cls]
+        if name not in known:
+            raise unknown("precision", str(name), known)
+        return cls(name)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -82,10 +95,7 @@ class Execution:
     scratch: Path | None = None
 
     def __post_init__(self) -> None:
-        known = [each.value for each in Precision]
-        if self.precision not in known:
-            raise unknown("precision", str(self.precision), known)
-        object.__setattr__(self, "precision", Precision(self.precision))
+        object.__setattr__(self, "precision", Precision.named(self.precision))
 
     def rule(self, stride: int) -> TileRule:
         """Return how images are cut for a network of a stride.

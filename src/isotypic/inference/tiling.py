@@ -144,15 +144,12 @@ class TileRule:
         longest = self.side - (self.side - size) % self.stride
         lengths = range(longest, self.overlap + self.stride - 1, -self.stride)
         length = min(lengths, key=lambda length: length * (1 + self._gaps(size, length)))
-        steps = _symmetric_steps((size - length) // self.stride, self._gaps(size, length))
+        steps = symmetric_steps((size - length) // self.stride, self._gaps(size, length))
         return AxisTiles(size, length, tuple(self.stride * step for step in steps), self.margin, self.blend)
 
     def _gaps(self, size: int, length: int) -> int:
         """Return how often the next tile begins along an axis, at least."""
-        span, most = (size - length) // self.stride, (length - self.overlap) // self.stride
-        gaps = math.ceil(span / most)
-        # An even number of gaps that read the same backwards has an even sum.
-        return gaps + 1 if span % 2 and gaps % 2 == 0 else gaps
+        return symmetric_gaps((size - length) // self.stride, (length - self.overlap) // self.stride)
 
     def over(self, shape: tuple[int, int]) -> Tiling:
         """Return the tiles of an image ``(y, x)``."""
@@ -191,6 +188,28 @@ class Tiling:
         output = self.rows.size * self.columns.size
         kept = output if channels * itemsize * output <= in_memory else 0
         return channels * itemsize * (2 * tile + strip + kept)
+
+
+def symmetric_gaps(span: int, most: int) -> int:
+    """Return how many gaps of at most ``most``, the same backwards, lie between 0 and ``span``: the fewest."""
+    gaps = math.ceil(span / most)
+    # An even number of gaps that read the same backwards has an even sum.
+    return gaps + 1 if span % 2 and gaps % 2 == 0 else gaps
+
+
+def symmetric_steps(span: int, gaps: int) -> list[int]:
+    """Return integers from 0 to ``span``, so many gaps apart, about equally and invariant under reversal.
+
+    Args:
+        span: the last one.
+        gaps: from :func:`symmetric_gaps`; an odd span takes an odd number of them.
+
+    >>> symmetric_steps(10, 3)
+    [0, 3, 7, 10]
+    """
+    # Rounded to the nearest: neither these gaps nor the one in the middle exceed the mean, rounded up.
+    first = [(2 * i * span + gaps) // (2 * gaps) for i in range(gaps // 2 + 1)] if gaps else [0]
+    return sorted({*first, *(span - step for step in first)})
 
 
 def tiled(
@@ -244,16 +263,6 @@ def _run(network: Network, image: Pixels, rows: slice, columns: slice) -> np.nda
         )
     dtype = torch.promote_types(output.dtype, torch.float32)
     return np.array(output[0].to(device="cpu", dtype=dtype).numpy())
-
-
-def _symmetric_steps(span: int, gaps: int) -> list[int]:
-    """Return integers from 0 to ``span``, so many gaps apart, about equally and invariant under reversal.
-
-    An odd span takes an odd number of gaps.
-    """
-    # Rounded to the nearest: neither these gaps nor the one in the middle exceed the mean, rounded up.
-    first = [(2 * i * span + gaps) // (2 * gaps) for i in range(gaps // 2 + 1)]
-    return sorted({*first, *(span - step for step in first)})
 
 
 class _Blended:

@@ -21,6 +21,9 @@ from isotypic.tasks.recipe import AnyRecipe, recipe_of
 
 Size = int | float
 
+TRAINING = "training"
+"""The section of a recipe that a model of a study may change beside its own."""
+
 
 class StudySpec(Config):
     """The ``study`` section of a recipe: which arms, sizes and seeds are crossed.
@@ -28,7 +31,9 @@ class StudySpec(Config):
     An arm is a model with an augmentation.
     """
 
-    models: dict[str, dict[str, Any]] = Field(description="model name -> changes to the recipe's model section")
+    models: dict[str, dict[str, Any]] = Field(
+        description="model name -> changes to the recipe's model section, and under `training` to that section"
+    )
     augmentations: list[str] = Field(description="names of augmentations, or several joined by +")
     arms: list[ArmRef] | None = Field(
         None, description="the arms that are run, in their order; none: every model with every augmentation"
@@ -80,10 +85,21 @@ class Plan:
 
 
 def model_recipe(recipe: AnyRecipe, changes: Mapping[str, Any], augmentation: str) -> AnyRecipe:
-    """Return a recipe with a changed model section, or one of another family, and another augmentation."""
+    """Return a recipe with a changed model section, or one of another family, and another augmentation.
+
+    Args:
+        recipe: what is changed.
+        changes: of the model section; ``training`` holds those of the training section.
+        augmentation: its name.
+
+    Raises:
+        RequestError: a key or a value is wrong.
+    """
     raw = recipe.model_dump(mode="json")
-    same = changes.get("family", raw["model"]["family"]) == raw["model"]["family"]
-    raw["model"] = {**raw["model"], **changes} if same else dict(changes)
+    model = {key: value for key, value in changes.items() if key != TRAINING}
+    same = model.get("family", raw["model"]["family"]) == raw["model"]["family"]
+    raw["model"] = {**raw["model"], **model} if same else model
+    raw[TRAINING] |= changes.get(TRAINING, {})
     raw["augmentation"] = augmentation
     return recipe_of(raw)
 

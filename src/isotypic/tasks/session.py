@@ -17,6 +17,7 @@ from isotypic.data.lazy import fitted
 from isotypic.data.loading import ArrayDataset, Batch, Normalised, loader
 from isotypic.data.normalisation import Normalisation
 from isotypic.data.splits import Splits, split
+from isotypic.metrics.calibration import Calibration
 from isotypic.models.catalogue import build
 from isotypic.tasks.checkpoints import Checkpoint
 from isotypic.tasks.classification import Classification
@@ -50,12 +51,14 @@ class Trained:
         normalisation: what its inputs must go through.
         curves: the learning curves.
         effort: what training took.
+        calibration: how its logits become probabilities and a class; None where it has not been fitted.
     """
 
     model: nn.Module
     normalisation: Normalisation
     curves: LearningCurves
     effort: Effort
+    calibration: Calibration | None = None
 
 
 def material(recipe: Recipe, cache: Path) -> Material:

@@ -59,16 +59,11 @@ def recognises(names: Iterable[str]) -> bool:
     return any(_IMAGES.fullmatch(name) for name in names)
 
 
-def is_image_file(path: Path) -> bool:
-    """Return whether a file is named like the images of MNIST."""
-    return _IMAGES.fullmatch(path.name) is not None
-
-
 def _pairs(path: Path) -> dict[str, tuple[Path, Path]]:
     """Return the files of images and labels by the prefix of their names: one pair, or train and t10k."""
     if not path.exists():
         raise RequestError(f"{path}: no such file or folder; give --data PATH")
-    files = image_files(path) if path.is_dir() else [path] if is_image_file(path) else []
+    files = image_files(path) if path.is_dir() else [path] if recognises([path.name]) else []
     if not files:
         raise RequestError(f"{path}: no MNIST files: expected *images-idx3-ubyte or *images-idx3-ubyte.gz")
     pairs = {_prefix(file): (file, _labels_of(file)) for file in reversed(files)}

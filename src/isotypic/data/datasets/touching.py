@@ -5,7 +5,8 @@ many of either class at every level.
 
 1. Photographs in fluorescence, in grey, are split first, pieces of one larger photograph together.
 2. A nucleus touches another if one lies within ``gap`` pixels of it, and is alone if none lies within ``apart``; what
-   is between the two is left out, and so is a nucleus whose patch would leave the photograph.
+   is between the two is left out, and so is a nucleus whose patch would leave the photograph, or would not show it with
+   all that lies within ``apart``.
 3. Patches of a part are put in order of their mean grey level and cut into ``levels`` equally large groups; of each
    group as many are drawn of the one class as of the other.
 """
@@ -92,6 +93,8 @@ def patches(image: np.ndarray, labels: np.ndarray, row: int, config: TouchingCon
     """
     for label, place in enumerate(find_objects(labels), start=1):
         if place is None:  # a number without pixels
+            continue
+        if max(side.stop - side.start for side in place) + 2 * config.apart > config.size:
             continue
         top, left = ((side.start + side.stop - config.size) // 2 for side in place)
         patch = image[max(top, 0) : top + config.size, max(left, 0) : left + config.size]

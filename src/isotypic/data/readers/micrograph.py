@@ -37,6 +37,7 @@ _UNITS = MappingProxyType(
         "mm": ("millimeter", "millimetre", "millimeters"),
     }
 )
+_MICROMETRES = MappingProxyType({"nm": 1e-3, "µm": 1.0, "mm": 1e3})
 _UNIT = {alias: unit for unit, others in _UNITS.items() for alias in (unit, *others)}
 
 
@@ -64,6 +65,15 @@ class PixelSize:
         if self.unit.lower() not in _UNIT:
             raise RequestError(f"expected a pixel size in nm, µm or mm, received {self.unit!r}")
         object.__setattr__(self, "unit", _UNIT[self.unit.lower()])
+
+    @property
+    def micrometres(self) -> float:
+        """The side in micrometres.
+
+        >>> PixelSize(250.0, "nm").micrometres
+        0.25
+        """
+        return self.value * _MICROMETRES[self.unit]
 
     @property
     def plain_unit(self) -> str:
@@ -105,7 +115,7 @@ def open_micrograph(path: Path, *, plane: int | None = None, pixel_size: PixelSi
     path = Path(path)
     opened = _open(path, plane)
     if pixel_size is None and opened.spacing is not None:
-        pixel_size = _square(path, *opened.spacing)
+        pixel_size = square_pixel(path, *opened.spacing)
     channels = opened.channels or _default_channels(opened.pixels.shape[0], opened.axes)
     return Micrograph(path.name, opened.pixels, opened.axes, pixel_size, channels)
 
@@ -148,8 +158,12 @@ def _decoded(name: Path | str, source: Path | BytesIO, plane: int | None) -> Ope
     return Opened(pixels, "YX" if len(pixels) == 1 else "YXS")
 
 
-def _square(path: Path, height: float, width: float, unit: str) -> PixelSize | None:
-    """Return the pixel size, or None where the unit is none of length."""
+def square_pixel(path: Path, height: float, width: float, unit: str) -> PixelSize | None:
+    """Return the size of a pixel that a file describes, or None where the unit is none of length.
+
+    Raises:
+        RequestError: height and width are not the same.
+    """
     if unit.lower() not in _UNIT or not (height > 0 and width > 0):
         return None
     if not math.isclose(height, width, rel_tol=0.01):

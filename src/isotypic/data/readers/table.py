@@ -40,20 +40,34 @@ def read(path: Path, config: DataConfig) -> Table:
         RequestError: the file cannot be read, lacks a column (the nearest is named), has no rows, an empty
             cell, or lists a file twice.
     """
-    frame = _frame(path)
-    table = Table(
-        files=_column(path, frame, config.file_column),
-        labels=_column(path, frame, config.label_column),
+    frame = text_frame(path)
+    return Table(
+        files=distinct_files(path, frame, config.file_column),
+        labels=text_column(path, frame, config.label_column),
         subjects=_optional(path, frame, config, "subject_column"),
         split=_optional(path, frame, config, "split_column"),
     )
-    names, counts = np.unique(table.files, return_counts=True)
+
+
+def distinct_files(path: Path, frame: pd.DataFrame, name: str) -> np.ndarray:
+    """Return the column ``[N]`` of a table that lists each file once.
+
+    Raises:
+        RequestError: as of :func:`text_column`, or a file is listed twice.
+    """
+    files = text_column(path, frame, name)
+    names, counts = np.unique(files, return_counts=True)
     if (counts > 1).any():
         raise RequestError(f"{path}: lists {str(names[counts > 1][0])!r} twice; keep one row an image")
-    return table
+    return files
 
 
-def _frame(path: Path) -> pd.DataFrame:
+def text_frame(path: Path) -> pd.DataFrame:
+    """Read a CSV file, every cell as text.
+
+    Raises:
+        RequestError: the file cannot be read, or has no rows.
+    """
     try:
         frame = pd.read_csv(
             path,
@@ -73,10 +87,15 @@ def _frame(path: Path) -> pd.DataFrame:
 def _optional(path: Path, frame: pd.DataFrame, config: DataConfig, field: str) -> np.ndarray | None:
     name = getattr(config, field)
     by_default = name == DataConfig.model_fields[field].default
-    return None if by_default and name not in frame.columns else _column(path, frame, name)
+    return None if by_default and name not in frame.columns else text_column(path, frame, name)
 
 
-def _column(path: Path, frame: pd.DataFrame, name: str) -> np.ndarray:
+def text_column(path: Path, frame: pd.DataFrame, name: str) -> np.ndarray:
+    """Return a column ``[N]`` of a table, without blanks around its cells.
+
+    Raises:
+        RequestError: there is no such column (the nearest is named), or a cell is empty.
+    """
     if name not in frame.columns:
         raise RequestError(f"{path}: {unknown('column', name, [str(column) for column in frame.columns])}")
     values = frame[name].str.strip().to_numpy(dtype=str)

@@ -6,15 +6,18 @@
   at least one: a file of a single compressed strip is as large in memory as it is).
 
 Where white is stored as zero, integers are inverted. Alpha is dropped. The pixel size is that of OME or ImageJ, or a
-resolution in centimetres if it is finer than 10 µm, as slide scanners write; a resolution in inches is a printer's. Of
-several images in a file the largest is taken: thumbnails and labels are beside it.
+resolution in centimetres if it is finer than 10 µm, as slide scanners write; a resolution in inches is a printer's.
+Aperio's is in the description of the first page. Of several images in a file the largest is taken: thumbnails and
+labels are beside it.
 """
 
 from __future__ import annotations
 
+import re
 import weakref
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -45,24 +48,46 @@ def open_tiff(name: Path | str, source: Path | BytesIO, plane: int | None = None
         RequestError: the file is corrupt, holds several images of one size, neither grey nor RGB ones, or a stack and
             no plane is chosen, or is compressed in a way that needs imagecodecs.
     """
+    with _reading(name, source) as file:
+        series = _main_series(name, file)
+        pixels = _pixels(name, source, series, plane)
+        opened = Opened(pixels, series.axes, _spacing(file), _channels(file, pixels.shape[0]))
+        weakref.finalize(pixels, file.close)
+    return opened
+
+
+def open_levels(path: Path) -> list[Opened]:
+    """Open the resolutions of a TIFF file, finest first; nothing of them is decoded yet.
+
+    Args:
+        path: a file with a pyramid, or with a single image, which is then the only resolution.
+
+    Raises:
+        RequestError: as :func:`open_tiff`.
+    """
+    with _reading(path, path) as file:
+        main = _main_series(path, file)
+        spacing, levels = _spacing(file), sorted(main.levels, key=lambda level: level.size, reverse=True)
+        found = [Opened(_pixels(path, path, level, None, at_once=False), level.axes, spacing) for level in levels]
+        weakref.finalize(file, file.filehandle.close)  # once no level is left that reads from it
+    return found
+
+
+@contextmanager
+def _reading(name: Path | str, source: Path | BytesIO) -> Iterator[tifffile.TiffFile]:
+    """Give a file, which stays open unless something goes wrong."""
     try:
         file = tifffile.TiffFile(source)
     except Exception as error:  # decoders raise errors of every type on corrupt files
         raise unreadable(name, error) from error
     try:
-        series = _main_series(name, file)
-        axes, shape = series.axes, series.shape
-        at = plane_of(name, axes, shape, plane)
-        pixels = _pixels(name, source, series, at)
-        opened = Opened(pixels, axes, _spacing(file), _channels(file, pixels.shape[0]))
+        yield file
     except RequestError:
         file.close()
         raise
     except Exception as error:  # as above
         file.close()
         raise unreadable(name, error) from error
-    weakref.finalize(pixels, file.close)
-    return opened
 
 
 def _main_series(name: Path | str, file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
@@ -74,7 +99,16 @@ def _main_series(name: Path | str, file: tifffile.TiffFile) -> tifffile.TiffPage
     return series[0]
 
 
-def _pixels(name: Path | str, source: Path | BytesIO, series: tifffile.TiffPageSeries, at: dict[str, int]) -> Pixels:
+def _pixels(
+    name: Path | str,
+    source: Path | BytesIO,
+    series: tifffile.TiffPageSeries,
+    plane: int | None,
+    *,
+    at_once: bool = True,
+) -> Pixels:
+    """Return a plane; one that has to be decoded is decoded at once where it is small and that is wanted."""
+    at = plane_of(name, series.axes, series.shape, plane)
     page = series.keyframe
     colours = tifffile.PHOTOMETRIC(page.photometric)
     if colours not in _COLOURS or page.dtype is None or page.dtype.kind not in "buif":
@@ -83,7 +117,7 @@ def _pixels(name: Path | str, source: Path | BytesIO, series: tifffile.TiffPageS
     if series.dataoffset is not None:
         pixels: Pixels = StoredPixels(_in_one_piece(source, series, series.dataoffset), series.axes, at, samples)
     else:
-        pixels = _decoded(name, series, at, samples)
+        pixels = _decoded(name, series, at, samples, KEPT_BYTES if at_once else 0)
     white_is_zero = colours == tifffile.PHOTOMETRIC.MINISWHITE and page.dtype.kind in "bu"
     return _Inverted(pixels) if white_is_zero else pixels
 
@@ -104,8 +138,10 @@ def _colour_samples(series: tifffile.TiffPageSeries) -> int | None:
     return page.samplesperpixel - sum(extra in _ALPHA for extra in page.extrasamples) or None
 
 
-def _decoded(name: Path | str, series: tifffile.TiffPageSeries, at: dict[str, int], samples: int | None) -> Pixels:
-    """Return pixels that have to be decoded, at once where they are few."""
+def _decoded(
+    name: Path | str, series: tifffile.TiffPageSeries, at: dict[str, int], samples: int | None, most: int
+) -> Pixels:
+    """Return pixels that have to be decoded, at once where they are of at most so many bytes."""
     page = series.keyframe
     lead = len(series.shape) - len(page.shape)
     pages_alone = lead >= 0 and series.shape[lead:] == page.shape and set(at) <= set(series.axes[:lead])
@@ -117,7 +153,7 @@ def _decoded(name: Path | str, series: tifffile.TiffPageSeries, at: dict[str, in
     pages = [each for each in chosen if each is not None]
     if len(pages) < len(chosen):
         raise RequestError(f"{name}: {len(chosen) - len(pages)} of {len(chosen)} pages are missing")
-    if len(pages) * page.nbytes > KEPT_BYTES:
+    if len(pages) * page.nbytes > most:
         return _SegmentedPixels(name, page, pages, samples)
     return StoredPixels(np.stack([each.asarray() for each in pages]), "C" + page.axes, {}, samples)
 
@@ -219,6 +255,8 @@ def _spacing(file: tifffile.TiffFile) -> tuple[float, float, str] | None:
     if "PhysicalSizeX" in ome and "PhysicalSizeY" in ome:
         y, x = (str(ome.get(f"PhysicalSize{axis}Unit", "µm")) for axis in "YX")
         return (float(ome["PhysicalSizeY"]), float(ome["PhysicalSizeX"]), x) if x == y else None
+    if file.is_svs:
+        return _aperio_spacing(file.pages.first)
     size = _resolution(file.pages.first)
     if size is None:
         return None
@@ -226,6 +264,12 @@ def _spacing(file: tifffile.TiffFile) -> tuple[float, float, str] | None:
         return (*size, str((file.imagej_metadata or {}).get("unit", "")))
     centimetres = file.pages.first.resolutionunit == tifffile.RESUNIT.CENTIMETER
     return (size[0] * 1e4, size[1] * 1e4, "µm") if centimetres and max(size) < 1e-3 else None
+
+
+def _aperio_spacing(page: tifffile.TiffPage) -> tuple[float, float, str] | None:
+    """Return the micrometres a pixel of ``Aperio ... |MPP = 0.4990|...``."""
+    said = re.search(r"\|\s*MPP\s*=\s*([\d.]+)", page.description)
+    return None if said is None else (float(said[1]), float(said[1]), "µm")
 
 
 def _resolution(page: tifffile.TiffPage) -> tuple[float, float] | None:

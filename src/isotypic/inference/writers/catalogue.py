@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 
 from isotypic.errors import RequestError
@@ -68,12 +69,17 @@ def save(labels: Labels, stem: Path, formats: Iterable[Format]) -> list[Path]:
     Raises:
         RequestError: a file cannot be written (disk full, no permission): the one before stays as it was.
     """
-    return [_save(labels, path, WRITERS[each]) for each, path in paths(stem, formats).items()]
+    return [saved(path, partial(WRITERS[each].write, labels)) for each, path in paths(stem, formats).items()]
 
 
-def _save(labels: Labels, path: Path, writer: Writer) -> Path:
+def saved(path: Path, write: Callable[[Path], object]) -> Path:
+    """Write a file as a whole: it is called with a path beside.
+
+    Raises:
+        RequestError: it cannot be written: the one before stays as it was.
+    """
     try:
-        return write_atomically(path, lambda beside: writer.write(labels, beside))
+        return write_atomically(path, write)
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())
         raise RequestError(f"{path}: cannot be written ({reason}); a file of that name stays as it was") from error

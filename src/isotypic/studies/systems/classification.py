@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from isotypic import __version__
@@ -16,6 +17,7 @@ from isotypic.groups.catalogue import named
 from isotypic.groups.finite import FiniteGroup
 from isotypic.inference.evaluation import Evaluation, evaluate
 from isotypic.inference.run import RunDescription, save_run
+from isotypic.metrics.calibration import Calibration, calibrated
 from isotypic.metrics.classification import ClassificationScores, overfitting_ratio, roc_curve
 from isotypic.ops.device import torch_device
 from isotypic.studies.predictions import Predictions
@@ -66,8 +68,9 @@ class ClassificationSystem(StudiedSystem[Recipe, Material, Trained]):
         return nested_subsets(material.images.labels, material.splits.train, [size], seed)[size]
 
     def train(self, job: Job[Recipe, Material]) -> Trained:
-        """Train a classifier."""
-        return train(job.recipe, job.material, job.subset, **job.training())
+        """Train a classifier, and fit its threshold to the validation images."""
+        trained = train(job.recipe, job.material, job.subset, **job.training())
+        return replace(trained, calibration=_calibration(job, trained))
 
     def test(self, job: Job[Recipe, Material], trained: Trained) -> Finished:
         """Count what it gets right."""
@@ -101,6 +104,13 @@ def scores_of(scores: ClassificationScores) -> Scores:
         "specificity": scores.specificity,
     }
     return Scores(figures=figures, confusion=scores.confusion)
+
+
+def _calibration(job: Job[Recipe, Material], trained: Trained) -> Calibration | None:
+    found = _evaluated(job, trained, job.material.splits.validation, named("trivial"))
+    trained.model.cpu()
+    logits = found.probabilities[0].clamp_min(torch.finfo(torch.float32).tiny).log()  # but for a constant an image
+    return calibrated(logits, found.labels)
 
 
 def _outcome(
@@ -163,6 +173,7 @@ def _run_description(job: Job[Recipe, Material], trained: Trained, finished: Fin
         classes=list(images.classes),
         image_shape=images.shape,
         normalisation=trained.normalisation.to_dict(),
+        calibration=trained.calibration,
         figures={
             **({} if finished is None else _tested(finished.outcome)),
             "training images": len(job.subset),
