@@ -1,6 +1,7 @@
 import copy
 import pickle
 import re
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -173,6 +174,28 @@ def test_an_image_does_not_see_the_others_of_its_batch(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_mixed_precision_of_the_network_leaves_them_alone(name):
+    images, results = photographs(40), []
+    for mixed in (False, True):
+        torch.manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            results.append(augmentation(name, COLOUR)(images))
+    assert torch.equal(*results)
+    assert results[1].dtype == torch.float32
+
+
+def test_mixed_precision_would_move_pixels(monkeypatch):
+    """The control."""
+    images, change = photographs(40), augmentation("tilt45")
+    torch.manual_seed(0)
+    expected = change(images)
+    monkeypatch.setattr("isotypic.data.augmentation.as_they_are", lambda images: nullcontext())
+    torch.manual_seed(0)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert (change(images) - expected).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_levels_stay_within_those_of_images(name):
     torch.manual_seed(0)
     levels = COLOUR.undo(augmentation(name, COLOUR)(photographs(200))) / 255
@@ -252,5 +275,6 @@ def test_wrong_requests_are_refused():
     with pytest.raises(RequestError, match=r"'light' changes levels in 0..1 and needs the normalisation of the images"):
         augmentation("light")
     for name in ("d4+d4", "inception+jitter", "none+d4"):
-        with pytest.raises(RequestError, match=re.escape(f"'{name}' has an augmentation twice, or none beside another")):
+        message = re.escape(f"'{name}' has an augmentation twice, or none beside another")
+        with pytest.raises(RequestError, match=message):
             augmentation(name, COLOUR)

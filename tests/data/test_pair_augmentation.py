@@ -57,6 +57,16 @@ def test_any_angle_takes_the_nearest_label():
     assert (pair_augmentation("rotate")(torch.ones(30, 1, 41, 41), labels + 1)[1][:, 0, 0] == 0).float().mean() > 0.5
 
 
+@pytest.mark.parametrize("name", MOVES)
+def test_mixed_precision_of_the_network_leaves_pairs_alone(name):
+    moved = []
+    for mixed in (False, True):
+        torch.manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            moved.append(pair_augmentation(name)(*pairs()))
+    assert all(map(torch.equal, *moved))
+
+
 @pytest.mark.parametrize("name", ["none", *MOVES])
 def test_evaluation_changes_nothing(name):
     images, labels = pairs()

@@ -14,7 +14,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from isotypic.data.moves import RandomAngle, RandomElement, RandomMirrors, RandomMove, check_batch
+from isotypic.data.moves import RandomAngle, RandomElement, RandomMirrors, RandomMove, as_they_are, check_batch
 from isotypic.data.normalisation import Normalisation
 from isotypic.data.photometry import Change, OfLevels, blur, in_turn, light, lose_pixels, one_of, stain
 from isotypic.data.warps import elastic, shear, turn
@@ -24,7 +24,7 @@ from isotypic.errors import RequestError, unknown
 class Sometimes(nn.Module):
     """Make a change of every image of a batch with a probability; in eval mode nothing changes.
 
-    Images that are not drawn stay as they are to the bit. There are no gradients through a change.
+    Images that are not drawn stay as they are to the bit. A change is made without mixed precision or gradients.
 
     Args:
         change: of images ``[B, C, H, W]``, each by its own draws.
@@ -49,11 +49,12 @@ class Sometimes(nn.Module):
         if not self.training:
             return images
         rows = (torch.rand(len(images)) < self.probability).nonzero().flatten().to(images.device)
-        if len(rows) in (0, len(images)):
-            return self.change(images) if len(rows) else images
-        changed = images.clone()
-        changed[rows] = self.change(images[rows])
-        return changed
+        if not len(rows):
+            return images
+        with as_they_are(images):
+            if len(rows) == len(images):
+                return self.change(images)
+            return images.index_copy(0, rows, self.change(images[rows]))
 
 
 class Pairwise(nn.Module):

@@ -109,13 +109,22 @@ class RandomAngle(RandomMove):
 
     def move(self, images: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
         """Return images ``[B, C, H, W]``, each rotated by its angle."""
-        return rotate(images, drawn.to(images), mode="bilinear", padding_mode="zeros", align_corners=True)
+        return self._turned(images, drawn, "bilinear")
 
     def move_labels(self, labels: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
         """Return label images ``[B, H, W]``, each rotated by its angle: the nearest label, background outside."""
         numbers = labels[:, None].float()  # exact below 2^24, and labels have no gaps
-        turned = rotate(numbers, drawn.to(numbers), mode="nearest", padding_mode="zeros", align_corners=True)
-        return turned[:, 0].to(labels.dtype)
+        return self._turned(numbers, drawn, "nearest")[:, 0].to(labels.dtype)
+
+    @staticmethod
+    def _turned(images: torch.Tensor, drawn: torch.Tensor, mode: str) -> torch.Tensor:
+        with as_they_are(images):
+            return rotate(images, drawn.to(images), mode=mode, padding_mode="zeros", align_corners=True)
+
+
+def as_they_are(images: torch.Tensor) -> torch.autocast:
+    """Return a context without mixed precision: 8 bits of a coordinate are pixels, and of a level visible steps."""
+    return torch.autocast(images.device.type, enabled=False)
 
 
 def check_batch(images: torch.Tensor) -> None:
