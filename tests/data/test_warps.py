@@ -63,6 +63,8 @@ def test_the_elastic_field_has_the_deviation_asked_for_along_both_axes(size):
         assert field[:, axis].std() == pytest.approx(1.5, rel=0.05)
         assert abs(field[:, axis].mean()) < 0.1
     assert field.diff(dim=-1).abs().max() < 1.5, "neighbours stay in order nearly everywhere"
+    edge = (elastic(images, displacement=1.5, width=4) - images)[:, 1, 16:-16, 0]
+    assert edge.std() == pytest.approx(0.8 * 1.5, rel=0.05)
     still = elastic(images, displacement=0, width=4)
     torch.testing.assert_close(still, images, atol=1e-4, rtol=0)
 

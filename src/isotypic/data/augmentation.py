@@ -1,7 +1,8 @@
 """Augmentations by name: what may happen to the images of a training batch, and how likely.
 
 A name stands for one change, or for those of a published report; ``d4+light+elastic`` makes several, from left to
-right. What each one does and how far it goes is in :data:`AUGMENTATIONS`, and in docs/augmentation.md with pictures.
+right. What each one does, how far it goes and how likely it is stands in :data:`MOVES`, :data:`WARPS`,
+:data:`PHOTOMETRIC` and :data:`REPORTS`, and with pictures in docs/augmentation.md.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from isotypic.errors import RequestError, unknown
 class Sometimes(nn.Module):
     """Make a change of every image of a batch with a probability; in eval mode nothing changes.
 
-    Images that are not drawn stay as they are to the bit. A change is made without mixed precision or gradients.
+    Images that are not drawn stay as they are to the bit. A change is made in float32 or wider and without gradients.
 
     Args:
         change: of images ``[B, C, H, W]``, each by its own draws.
@@ -51,22 +52,23 @@ class Sometimes(nn.Module):
         rows = (torch.rand(len(images)) < self.probability).nonzero().flatten().to(images.device)
         if not len(rows):
             return images
+        some = len(rows) < len(images)
+        wide = (images[rows] if some else images).to(torch.promote_types(images.dtype, torch.float32))
         with as_they_are(images):
-            if len(rows) == len(images):
-                return self.change(images)
-            return images.index_copy(0, rows, self.change(images[rows]))
+            changed = self.change(wide).to(images.dtype)
+        return images.index_copy(0, rows, changed) if some else changed
 
 
 class Pairwise(nn.Module):
     """Move the images and the label images of a batch by the same draws.
 
     Args:
-        move: what draws and moves; None changes nothing.
+        moving: what draws and moves; None changes nothing.
     """
 
-    def __init__(self, move: RandomMove | None) -> None:
+    def __init__(self, moving: RandomMove | None) -> None:
         super().__init__()
-        self.move = move
+        self.moving = moving
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the moved images and labels.
@@ -83,10 +85,10 @@ class Pairwise(nn.Module):
             raise RequestError(
                 f"expected labels {[len(images), *images.shape[2:]]} for these images, received {list(labels.shape)}"
             )
-        if self.move is None or not self.training:
+        if self.moving is None or not self.training:
             return images, labels
-        drawn = self.move.draw(images)
-        return self.move.move(images, drawn), self.move.move_labels(labels, drawn)
+        drawn = self.moving.draw(images)
+        return self.moving.move(images, drawn), self.moving.move_labels(labels, drawn)
 
 
 @dataclass(frozen=True)

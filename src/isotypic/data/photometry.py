@@ -1,9 +1,7 @@
 """Random changes of light and colour of a batch: exposure, contrast, hue, saturation, blur, lost pixels.
 
 The functions take and give levels in 0..1, ``[B, C, H, W]``, as a camera has them; :class:`OfLevels` puts one of them
-between normalised images. Every image has its own draws, from torch's global generator on the CPU, so that they are the
-same on every device and a stopped training goes on exactly. That is why kornia's functions are used here and not its
-modules, which draw on the device that they are moved to.
+between normalised images. Every image has its own draws.
 """
 
 from __future__ import annotations
@@ -17,8 +15,8 @@ from kornia.enhance import adjust_hue, adjust_saturation_with_gray_subtraction
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
+from isotypic.data.draws import uniform
 from isotypic.data.normalisation import Normalisation
-from isotypic.data.warps import uniform
 
 Change = Callable[[Tensor], Tensor]
 
@@ -27,8 +25,7 @@ Change = Callable[[Tensor], Tensor]
 class OfLevels:
     """A change of levels in 0..1 made of normalised images.
 
-    Normalisation is undone, the levels are clamped to 0..1 before and behind the change, and normalised again; images
-    of 16 bits are changed in float32.
+    Normalisation is undone, the levels are clamped to 0..1 before and behind the change, and normalised again.
 
     Attributes:
         change: of levels.
@@ -41,8 +38,7 @@ class OfLevels:
     def __call__(self, images: Tensor) -> Tensor:
         """Return changed images ``[B, C, H, W]``."""
         unit = replace(self.normalisation, scale=1.0)
-        levels = unit.undo(images.to(torch.promote_types(images.dtype, torch.float32))).clamp_(0, 1)
-        return unit.apply(self.change(levels).clamp(0, 1)).to(images.dtype)
+        return unit.apply(self.change(unit.undo(images).clamp_(0, 1)).clamp(0, 1))
 
 
 def light(levels: Tensor, *, exposure: float, contrast: float) -> Tensor:

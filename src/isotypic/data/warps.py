@@ -1,9 +1,7 @@
 """Random warps of a batch: rotations by any angle, shifts with shears, elastic displacement.
 
 The image is resampled bilinearly, so it is smoothed a little and its levels stay within their range; what lies outside
-it is its reflection in its outermost pixels, for tissue goes on where a patch ends. Every image has its own draws, from
-torch's global generator on the CPU, so that they are the same on every device and a stopped training goes on exactly.
-That is why kornia's functions are used here and not its modules, which draw on the device that they are moved to.
+it is its reflection in its outermost pixels, for tissue goes on where a patch ends. Every image has its own draws.
 """
 
 from __future__ import annotations
@@ -14,10 +12,7 @@ import torch
 from kornia.geometry.transform import elastic_transform2d, get_affine_matrix2d, warp_affine
 from torch import Tensor
 
-
-def uniform(count: int, low: float, high: float) -> Tensor:
-    """Return uniform draws ``[count]`` between two numbers, on the CPU."""
-    return low + (high - low) * torch.rand(count)
+from isotypic.data.draws import uniform
 
 
 def turn(images: Tensor, *, degrees: float) -> Tensor:
@@ -28,8 +23,7 @@ def turn(images: Tensor, *, degrees: float) -> Tensor:
         degrees: the largest angle.
     """
     count = len(images)
-    none = torch.zeros(count)
-    return _affine(images, uniform(count, -degrees, degrees), torch.zeros(count, 2), none)
+    return _affine(images, uniform(count, -degrees, degrees), torch.zeros(count, 2), torch.zeros(count))
 
 
 def shear(images: Tensor, *, degrees: float, shift: float) -> Tensor:
@@ -49,9 +43,10 @@ def elastic(images: Tensor, *, displacement: float, width: float) -> Tensor:
     """Displace the pixels of every image by a smooth random field.
 
     White noise, uniform in -1..1, is smoothed by a Gaussian of deviation w and scaled to the deviation d along either
-    axis: its factor is ``d 2 w sqrt(3 pi)``, as the smoothed noise has the variance ``(1/3) / (4 pi w^2)``. Towards the
-    border the field fades to about half. P. Simard, D. Steinkraus, J. Platt, "Best practices for convolutional neural
-    networks applied to visual document analysis", 2003.
+    axis: its factor is ``d 2 w sqrt(3 pi)``, as the smoothed noise has the variance ``(1/3) / (4 pi w^2)``. Outside the
+    image there is no noise, so that the field fades towards an edge, to about 0.8 d for w = 4. P. Simard,
+    D. Steinkraus, J. Platt, "Best practices for convolutional neural networks applied to visual document analysis",
+    2003.
 
     Args:
         images: ``[B, C, H, W]`` float.
