@@ -23,9 +23,9 @@ from isotypic.models.heads import (
     output_representation,
     split_heads,
 )
-from isotypic.models.matching import matched_fields
 from isotypic.models.unet import UNet, UNetConfig
 from isotypic.nn import GroupConv2d
+from isotypic.nn.matching import matched_fields
 from isotypic.tasks.discriminative import discriminative_loss
 from isotypic.tasks.seed_loss import seed_loss
 

@@ -20,8 +20,8 @@ from isotypic.bench.candidates import Candidate, layer_candidate, rounding_error
 from isotypic.bench.setting import Mode, Setting, channels_last, choice, grid_group, signal
 from isotypic.errors import RequestError
 from isotypic.groups.finite import FiniteGroup
-from isotypic.models.matching import Match, matched_fields
 from isotypic.nn.compute import Compute
+from isotypic.nn.matching import Match, matched_fields
 from isotypic.nn.plane import GroupConv2d
 from isotypic.nn.volume import GroupConv3d
 

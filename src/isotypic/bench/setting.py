@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from isotypic.errors import RequestError, unknown
 from isotypic.groups.catalogue import named
 from isotypic.groups.finite import FiniteGroup
-from isotypic.models.matching import Match
 from isotypic.nn.compute import Compute
+from isotypic.nn.matching import Match
 from isotypic.ops.layout import CHANNELS_LAST
 from isotypic.studies.environment import commit
 

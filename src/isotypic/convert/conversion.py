@@ -17,7 +17,7 @@ from isotypic.convert.signals import Converted, Signal
 from isotypic.convert.tracing import Traced, shape
 from isotypic.errors import RequestError
 from isotypic.groups.finite import FiniteGroup
-from isotypic.models.matching import Match, matched_fields
+from isotypic.nn.matching import Match, matched_fields
 
 
 @dataclass(frozen=True)

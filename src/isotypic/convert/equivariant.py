@@ -20,7 +20,7 @@ from isotypic.convert.training import add_training
 from isotypic.errors import RequestError, unknown
 from isotypic.groups.catalogue import resolve
 from isotypic.groups.finite import FiniteGroup
-from isotypic.models.matching import Match
+from isotypic.nn.matching import Match
 
 SIZES_TRIED = (64, 96, 128, 224, 256, 32, 28)
 WEIGHTS = ("new", "symmetrise")

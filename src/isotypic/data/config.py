@@ -56,6 +56,11 @@ class DataConfig(BaseModel):
     colour: Literal["keep", "grey", "rgb"] = Field(
         "keep", description="channels: keep, grey (0.2989 R + 0.587 G + 0.114 B) or rgb (grey three times)"
     )
+    normalise: Literal["set", "imagenet"] = Field(
+        "set",
+        description="set: zero mean and unit variance over the training images; imagenet: the mean and deviation of "
+        "ImageNet, which pretrained networks expect of RGB images",
+    )
     table: str | None = Field(
         None, description="CSV file inside the folder that lists the images; none: the only CSV file there"
     )

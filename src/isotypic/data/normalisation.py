@@ -24,6 +24,10 @@ _DARKEST = 1 / 256
 """Floats in 0..1 that reach no more than this would all be black in 8 bits."""
 
 
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Mean and deviation of red, green and blue that networks pretrained on ImageNet expect, in shares of full white."""
+
+
 @dataclass(frozen=True)
 class Normalisation:
     """The mean and standard deviation of each channel, in units of the full scale.

@@ -3,8 +3,8 @@
 from isotypic.models.boundary import BoundaryConfig, BoundaryNet
 from isotypic.models.convnet import ConvNet, ConvNetConfig
 from isotypic.models.heads import Head, split_heads
-from isotypic.models.matching import Match, matched_fields
 from isotypic.models.unet import UNet, UNetConfig
+from isotypic.nn.matching import Match, matched_fields
 
 __all__ = [
     "BoundaryConfig",

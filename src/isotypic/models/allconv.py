@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from isotypic.configuration import Config
 from isotypic.errors import RequestError
 from isotypic.groups.catalogue import resolve
-from isotypic.models.matching import Match, matched_fields
 from isotypic.models.size import refuse_smaller
 from isotypic.nn.dropout import GroupDropout
+from isotypic.nn.matching import Match, matched_fields
 from isotypic.nn.norm import GroupBatchNorm
 from isotypic.nn.plane import GroupConv2d
 from isotypic.nn.pooling import InvariantHead

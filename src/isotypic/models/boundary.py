@@ -32,10 +32,10 @@ from isotypic.groups.catalogue import named, resolve
 from isotypic.groups.fields import scalar_fields
 from isotypic.groups.finite import FiniteGroup
 from isotypic.models.heads import DenseNetwork, HeadChoice, boundary_heads
-from isotypic.models.matching import Match, matched_fields
 from isotypic.models.voting import Ballot, Voting
 from isotypic.nn.copies import Flips, Turns
 from isotypic.nn.layer import EquivariantLayer
+from isotypic.nn.matching import Match, matched_fields
 from isotypic.nn.maxout import Combine, FlipMaxConv2d, RotateMaxConv2d
 from isotypic.nn.norm import GroupBatchNorm
 from isotypic.nn.plane import GroupConv2d, GroupConvTranspose2d

@@ -13,18 +13,25 @@ from isotypic.models.allconv import AllConv, AllConvConfig
 from isotypic.models.boundary import BoundaryConfig, boundary_network
 from isotypic.models.convnet import ConvNet, ConvNetConfig
 from isotypic.models.densenet import DenseNet, DenseNetConfig
+from isotypic.models.foreign import ForeignConfig, foreign, pretrained
 from isotypic.models.heads import DenseNetwork
 from isotypic.models.unet import UNet, UNetConfig
 from isotypic.models.vgg import Vgg16, VggConfig
 
-ModelConfig = ConvNetConfig | VggConfig | AllConvConfig | DenseNetConfig
+ModelConfig = ConvNetConfig | VggConfig | AllConvConfig | DenseNetConfig | ForeignConfig
 """The ``model`` section of a recipe for classification; a union over the families, told apart by ``family``."""
 
 DenseModelConfig = UNetConfig | BoundaryConfig
 """The ``model`` section of a recipe for segmentation, likewise."""
 
 _CLASSIFIERS: Mapping[type[Config], Callable[[Any, int, int], nn.Module]] = MappingProxyType(
-    {ConvNetConfig: ConvNet, VggConfig: Vgg16, AllConvConfig: AllConv, DenseNetConfig: DenseNet}
+    {
+        ConvNetConfig: ConvNet,
+        VggConfig: Vgg16,
+        AllConvConfig: AllConv,
+        DenseNetConfig: DenseNet,
+        ForeignConfig: foreign,
+    }
 )
 _DENSE: Mapping[type[Config], Callable[[Any, int], DenseNetwork]] = MappingProxyType(
     {UNetConfig: UNet, BoundaryConfig: boundary_network}
@@ -40,6 +47,13 @@ def build(config: ModelConfig, in_channels: int, classes: int) -> nn.Module:
         classes: how many logits.
     """
     return _CLASSIFIERS[type(config)](config, in_channels, classes)
+
+
+def begin(config: ModelConfig, in_channels: int, classes: int) -> nn.Module:
+    """Make a classifier as its training begins: with the weights of its file, if it names one, or as :func:`build`."""
+    if isinstance(config, ForeignConfig):
+        return pretrained(config, in_channels, classes)
+    return build(config, in_channels, classes)
 
 
 def build_dense(config: DenseModelConfig, in_channels: int) -> DenseNetwork:

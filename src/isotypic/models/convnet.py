@@ -5,18 +5,21 @@ With the trivial group it is the ordinary CNN, from the same code.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from isotypic.configuration import Config
+from isotypic.errors import RequestError
 from isotypic.groups.catalogue import resolve
-from isotypic.models.matching import Match, matched_fields
 from isotypic.nn.dropout import GroupDropout
+from isotypic.nn.matching import Match, matched_fields
 from isotypic.nn.norm import GroupBatchNorm
 from isotypic.nn.plane import GroupConv2d
 from isotypic.nn.pooling import InvariantHead, ParityMaxPool
+
+Probability = Annotated[float, Field(ge=0, lt=1)]
 
 
 class ConvNetConfig(Config):
@@ -27,7 +30,9 @@ class ConvNetConfig(Config):
     match: Match = Field(Match.PARAMETERS, description="what a group network shares with the plain one")
     stages: list[list[int]] = Field([[16], [32, 32]], description="channels of the plain network, stage by stage")
     kernel_size: int = Field(3, ge=1, description="taps along each axis; odd")
-    dropout: float = Field(0.0, ge=0, lt=1, description="probability to drop a field after a stage")
+    dropout: Probability | list[Probability] = Field(
+        0.0, description="probability to drop a field after a stage, of every stage or stage by stage"
+    )
     hidden: list[int] = Field([], description="features of linear layers before the last")
     hidden_dropout: float = Field(0.0, ge=0, lt=1, description="probability to drop a feature of these")
     pool: Literal["max", "mean"] = Field("max", description="pooling over the group before the last layer")
@@ -49,6 +54,7 @@ class ConvNet(nn.Module):
         super().__init__()
         self.group = resolve(config.group, 2)
         fields = [[matched_fields(width, self.group, config.match) for width in stage] for stage in config.stages]
+        drops = _stage_by_stage(config.dropout, len(fields))
         before = in_channels
         blocks: list[nn.Module] = []
         for number, stage in enumerate(fields):
@@ -57,8 +63,8 @@ class ConvNet(nn.Module):
             for width in stage:
                 blocks += self._block(before, width, config.kernel_size, lift=not blocks)
                 before = width
-            if config.dropout:
-                blocks.append(GroupDropout(before, self.group, config.dropout))
+            if drops[number]:
+                blocks.append(GroupDropout(before, self.group, drops[number]))
         self.features = nn.Sequential(*blocks)
         self.head = InvariantHead(
             before, classes, self.group, config.pool, hidden=config.hidden, dropout=config.hidden_dropout
@@ -71,3 +77,11 @@ class ConvNet(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Return the logits ``[B, classes]``."""
         return self.head(self.features(image))
+
+
+def _stage_by_stage(dropout: float | list[float], stages: int) -> list[float]:
+    if not isinstance(dropout, list):
+        return [dropout] * stages
+    if len(dropout) != stages:
+        raise RequestError(f"expected model.dropout of every stage ({stages}), received {len(dropout)}")
+    return dropout

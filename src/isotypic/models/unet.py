@@ -29,7 +29,7 @@ from isotypic.models.heads import (
     head_layers,
     offset_heads,
 )
-from isotypic.models.matching import Match, matched_fields
+from isotypic.nn.matching import Match, matched_fields
 from isotypic.nn.norm import GroupBatchNorm, GroupInstanceNorm
 from isotypic.nn.plane import GroupConv2d, GroupConvTranspose2d
 from isotypic.nn.pooling import ParityMaxPool, ParityUpsample

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from isotypic.configuration import Config
 from isotypic.groups.catalogue import resolve
-from isotypic.models.matching import Match, matched_fields
 from isotypic.models.size import refuse_smaller
+from isotypic.nn.matching import Match, matched_fields
 from isotypic.nn.norm import GroupBatchNorm
 from isotypic.nn.plane import GroupConv2d
 from isotypic.nn.pooling import InvariantHead, ParityMaxPool

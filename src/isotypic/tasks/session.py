@@ -15,10 +15,11 @@ from isotypic.data.catalogue import load
 from isotypic.data.image_set import ImageSet
 from isotypic.data.lazy import fitted
 from isotypic.data.loading import ArrayDataset, Batch, Normalised, loader
-from isotypic.data.normalisation import Normalisation
+from isotypic.data.normalisation import IMAGENET, Normalisation
 from isotypic.data.splits import Splits, split
+from isotypic.errors import RequestError
 from isotypic.metrics.calibration import Calibration
-from isotypic.models.catalogue import build
+from isotypic.models.catalogue import begin
 from isotypic.tasks.checkpoints import Checkpoint
 from isotypic.tasks.classification import Classification
 from isotypic.tasks.curves import LearningCurves
@@ -91,8 +92,8 @@ def train(
     quiet_lightning()
     torch.manual_seed(seed)
     images, config = material.images, recipe.training
-    normalisation = fitted(images.images, subset, material.cache)
-    model = build(recipe.model, images.shape[0], len(images.classes))
+    normalisation = _normalisation(recipe, material, subset)
+    model = begin(recipe.model, images.shape[0], len(images.classes))
     task = Classification(model, normalisation, augmentation(recipe.augmentation, normalisation), config)
     part = ArrayDataset(images, subset)
 
@@ -102,6 +103,17 @@ def train(
     validation = stored_batches(images, material.splits.validation)
     effort = fit(task, batches, validation, config, device=device, progress=progress, checkpoint=checkpoint)
     return Trained(model.cpu(), normalisation, task.curves, effort)
+
+
+def _normalisation(recipe: Recipe, material: Material, subset: np.ndarray) -> Normalisation:
+    images = material.images
+    if recipe.data.normalise == "set":
+        return fitted(images.images, subset, material.cache)
+    if images.shape[0] != len(IMAGENET[0]):
+        raise RequestError(
+            f"expected RGB images to normalise as ImageNet, received {images.shape[0]} channels; set data.colour=rgb"
+        )
+    return Normalisation(*IMAGENET, images.value_range)
 
 
 def evaluation_batches(
