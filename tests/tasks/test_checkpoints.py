@@ -73,12 +73,17 @@ def test_with_processes_that_load_and_with_every_schedule(how, tmp_path):
     assert same(classify(checkpoint=kept(tmp_path), **how), classify(**how))
 
 
+@pytest.fixture(scope="module")
+def plain():
+    return classify(augmentation="none")
+
+
 @pytest.mark.parametrize("name", [name for name in AUGMENTATIONS if name != "none"])
-def test_with_every_augmentation(name, tmp_path):
+def test_with_every_augmentation(name, plain, tmp_path):
     stopped(classify, tmp_path, 4, augmentation=name)
     whole = classify(augmentation=name)
     assert same(classify(augmentation=name, checkpoint=kept(tmp_path)), whole)
-    assert not same(classify(augmentation="none"), whole)
+    assert not same(plain, whole)
 
 
 def test_what_is_finished_is_not_trained_again(tmp_path):
