@@ -40,6 +40,19 @@ def test_normalised_images_have_zero_mean_and_unit_deviation():
     torch.testing.assert_close(images.std(dim=(0, 2, 3), correction=0), torch.ones(3), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float64])
+def test_undone_it_gives_back_what_it_was_given(dtype):
+    images = torch.randint(0, 256, (4, 2, 5, 6)).to(dtype)
+    fitted = Normalisation((0.7, 0.5), (0.2, 0.25), 255.0)
+    normalised = fitted.apply(images)
+    torch.testing.assert_close(fitted.undo(normalised), images.to(normalised.dtype))
+    assert not torch.allclose(replace(fitted, scale=1.0).undo(normalised), images.to(normalised.dtype))
+    with pytest.raises(
+        RequestError, match=re.escape("expected images [..., 2, H, W] to normalise, received [3, 5, 6]")
+    ):
+        fitted.undo(torch.zeros(3, 5, 6))
+
+
 @pytest.mark.parametrize("value", [0, 3, 255])
 def test_a_constant_channel_has_deviation_one(value):
     images = IMAGES.copy()

@@ -3,11 +3,11 @@ import re
 import pytest
 import torch
 
-from isotypic.data.augmentation import AUGMENTATIONS, augmentation, pair_augmentation
+from isotypic.data.augmentation import AUGMENTATIONS, MOVES, augmentation, pair_augmentation
 from isotypic.data.intensity import INTENSITIES, RandomIntensity, Ranges, intensity, tone_curve
 from isotypic.errors import RequestError
 
-EXACT = ["none", "rot90", "flips", "d4"]
+EXACT = ["none", "rot90", "flips", "d4", "flips25", "flips30"]
 
 
 def pairs(count=40, height=9, width=9, seed=0):
@@ -57,12 +57,29 @@ def test_any_angle_takes_the_nearest_label():
     assert (pair_augmentation("rotate")(torch.ones(30, 1, 41, 41), labels + 1)[1][:, 0, 0] == 0).float().mean() > 0.5
 
 
-@pytest.mark.parametrize("name", AUGMENTATIONS)
+@pytest.mark.parametrize("name", MOVES)
+def test_mixed_precision_of_the_network_leaves_pairs_alone(name):
+    moved = []
+    for mixed in (False, True):
+        torch.manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            moved.append(pair_augmentation(name)(*pairs()))
+    assert all(map(torch.equal, *moved))
+
+
+@pytest.mark.parametrize("name", ["none", *MOVES])
 def test_evaluation_changes_nothing(name):
     images, labels = pairs()
     moving = pair_augmentation(name).eval()
     assert all(map(torch.equal, moving(images, labels), (images, labels)))
     assert moving.state_dict() == {}
+
+
+@pytest.mark.parametrize("name", [*sorted({*AUGMENTATIONS} - {"none", *MOVES}), "d4+elastic"])
+def test_what_would_tear_labels_from_images_is_refused(name):
+    message = f"augmentation {name!r} does not move label images: for segmentation take one of none, rot90, flips, d4, "
+    with pytest.raises(RequestError, match=re.escape(message)):
+        pair_augmentation(name)
 
 
 def test_wrong_pairs_are_refused():

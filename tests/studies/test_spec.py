@@ -40,6 +40,22 @@ def test_listed_arms_are_run_and_no_others(small_study, tmp_path):
     assert labels(crossed.info.arms) == ["CNN", "CNN + rot90", "p4 G-CNN", "p4 G-CNN + rot90"]
 
 
+def test_an_arm_may_join_augmentations(small_study, tmp_path):
+    names = "study.augmentations=[none, d4+light]"
+    plan = make_plan(small_study(names, "study.question.augmented.augmentation=d4+light"), tmp_path)
+    assert labels(plan.info.arms) == ["CNN", "CNN + d4+light", "p4 G-CNN", "p4 G-CNN + d4+light"]
+    assert {plan.recipe_for(cell).augmentation for cell in plan.cells} == {"none", "d4+light"}
+    assert len({cell.identifier for cell in plan.cells}) == len(plan.cells)
+
+
+def test_an_augmentation_that_the_task_does_not_know_is_refused_before_anything_is_trained():
+    raw = read_recipe("sticks")
+    raw["study"]["augmentations"] = ["none", "elastic"]
+    raw["study"]["question"]["augmented"]["augmentation"] = "elastic"
+    with pytest.raises(RequestError, match="augmentation 'elastic' does not move label images"):
+        settings_of(raw)
+
+
 def test_seeds_come_one_after_another(small_study, tmp_path):
     plan = make_plan(small_study(), tmp_path)
     assert [cell.seed for cell in plan.cells] == sorted(cell.seed for cell in plan.cells)
@@ -73,6 +89,7 @@ def test_a_model_of_another_family_is_its_own():
         ("study.sizes=[]", "at least one model, one augmentation and one size"),
         ("study.seed=3", "unknown key 'seed': did you mean 'seeds'"),
         ("study.augmentations=[none, rot9]", "unknown augmentation 'rot9': did you mean 'rot90'"),
+        ("study.augmentations=[none, d4+lihgt]", "unknown augmentation 'lihgt': did you mean 'light'"),
         ("study.test_group=p5", "unknown group of the plane 'p5'"),
         ("study.test_group=C8", "expected a group that maps the pixel grid to itself, received C8"),
         ("study.models.G={group: C8}", "expected a group that maps the pixel grid to itself, received C8"),

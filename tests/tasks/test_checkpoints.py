@@ -6,6 +6,7 @@ import segmenters
 import torch
 from resuming import kept, same, stop_after
 
+from isotypic.data.augmentation import AUGMENTATIONS
 from isotypic.data.image_set import ImageSet
 from isotypic.data.splits import Splits
 from isotypic.errors import RequestError
@@ -20,13 +21,13 @@ STEPS, INTERVAL = 8, 3
 PARTS = Splits(np.arange(20), np.arange(20, 26), np.arange(26, 30))
 
 
-def classify(workers=0, schedule="cosine", **how):
-    pixels = np.random.default_rng(0).integers(0, 255, (30, 1, 12, 12), dtype=np.uint8)
+def classify(workers=0, schedule="cosine", augmentation="d4", **how):
+    pixels = np.random.default_rng(0).integers(0, 255, (30, 3, 12, 12), dtype=np.uint8)
     material = Material(ImageSet("set", pixels, np.arange(30) % 2, ("a", "b")), PARTS)
     recipe = recipe_of(
         {
             "name": "two",
-            "augmentation": "d4",
+            "augmentation": augmentation,
             "model": {"family": "convnet", "group": "p4", "stages": [[4], [4]], "dropout": 0.5},
             "training": {
                 "steps": STEPS,
@@ -70,6 +71,19 @@ def test_with_processes_that_load_and_with_every_schedule(how, tmp_path):
     for step in (2, 5):
         stopped(classify, tmp_path, step, **how)
     assert same(classify(checkpoint=kept(tmp_path), **how), classify(**how))
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return classify(augmentation="none")
+
+
+@pytest.mark.parametrize("name", [name for name in AUGMENTATIONS if name != "none"])
+def test_with_every_augmentation(name, plain, tmp_path):
+    stopped(classify, tmp_path, 4, augmentation=name)
+    whole = classify(augmentation=name)
+    assert same(classify(augmentation=name, checkpoint=kept(tmp_path)), whole)
+    assert not same(plain, whole)
 
 
 def test_what_is_finished_is_not_trained_again(tmp_path):

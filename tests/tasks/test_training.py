@@ -46,6 +46,25 @@ def validation_loss(trained, found):
     return torch.nn.functional.cross_entropy(trained.model(images), labels).item()
 
 
+@pytest.mark.parametrize("name", ["lost-pixels", "d4+tilt45+light"])
+def test_nothing_is_augmented_at_validation(name, monkeypatch):
+    """What the network sees are the stored images, normalised; the training images, the control, are none of them."""
+    found, seen = material(), {"validated": [], "trained": []}
+    step = Classification._step
+
+    def spied(task, images, labels, tally):
+        seen["trained" if tally is task.trained else "validated"].append(images)
+        return step(task, images, labels, tally)
+
+    monkeypatch.setattr(Classification, "_step", spied)
+    recipe = recipe_of({"name": "two", "model": CONVNET, "augmentation": name, "training": {"steps": 6}})
+    normalisation = train(recipe, found, found.splits.train, seed=1).normalisation
+    stored = normalisation.apply(torch.from_numpy(found.images.images))
+    same = {part: [(image == stored).flatten(1).all(1).any() for image in torch.cat(seen[part])] for part in seen}
+    assert all(same["validated"])
+    assert not any(same["trained"])
+
+
 def test_the_best_weights_are_kept_if_asked():
     found = material()
     best, last = learn(found, keep="best"), learn(found)

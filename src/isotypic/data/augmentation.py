@@ -1,119 +1,76 @@
-"""Random symmetries of a training batch: every image, and its label image, moved by its own element of the plane.
+"""Augmentations by name: what may happen to the images of a training batch, and how likely.
 
-The quarter turns and flips are exact: they permute pixels. On a rectangle only the elements that keep its
-shape are drawn. The draws come from torch's global generator on the CPU, so they are the same on every
-device. A module in eval mode changes nothing.
+A name stands for one change, or for those of a published report; ``d4+light+elastic`` makes several, from left to
+right. What each one does, how far it goes and how likely it is stands in :data:`MOVES`, :data:`WARPS`,
+:data:`PHOTOMETRIC` and :data:`REPORTS`, and with pictures in docs/augmentation.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 
 import torch
-from kornia.geometry.transform import rotate
-from torch import nn
+from torch import Tensor, nn
 
+from isotypic.data.moves import RandomAngle, RandomElement, RandomMirrors, RandomMove, as_they_are, check_batch
+from isotypic.data.normalisation import Normalisation
+from isotypic.data.photometry import Change, OfLevels, blur, in_turn, light, lose_pixels, one_of, stain
+from isotypic.data.warps import elastic, shear, turn
 from isotypic.errors import RequestError, unknown
-from isotypic.groups.catalogue import named
-from isotypic.ops.action import act, swaps_axes
 
 
-class RandomElement(nn.Module):
-    """Move every image of a batch by a uniformly random element of a group.
+class Sometimes(nn.Module):
+    """Make a change of every image of a batch with a probability; in eval mode nothing changes.
+
+    Images that are not drawn stay as they are to the bit. A change is made in float32 or wider and without gradients.
 
     Args:
-        group: the name of a group of the pixel grid: p4 (quarter turns), pmm (flips), p4m (both).
+        change: of images ``[B, C, H, W]``, each by its own draws.
+        probability: of the change, for each image on its own.
     """
 
-    def __init__(self, group: str) -> None:
+    def __init__(self, change: Change, probability: float) -> None:
         super().__init__()
-        self.group = named(group)
-        keeping = [g for g in range(self.group.order) if not swaps_axes(self.group, g, (1, 2))]
-        self.keeping = torch.tensor(keeping)
+        self.change, self.probability = change, probability
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the moved images.
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the changed images.
 
         Args:
-            images: ``[B, C, H, W]``.
+            images: ``[B, C, H, W]`` float, normalised.
 
         Raises:
             RequestError: the shape is another.
         """
-        _check_batch(images)
+        check_batch(images)
         if not self.training:
             return images
-        return self.move(images, self.draw(images))
-
-    def draw(self, images: torch.Tensor) -> torch.Tensor:
-        """Return one random element for each image, ``[B]`` int64 on the CPU."""
-        square = images.shape[-2] == images.shape[-1]
-        elements = torch.arange(self.group.order) if square else self.keeping
-        return elements[torch.randint(len(elements), (len(images),))]
-
-    def move(self, images: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
-        """Return images ``[B, C, H, W]``, each moved by the element drawn for it."""
-        moved = torch.empty_like(images)
-        for element in drawn.unique().tolist():
-            rows = (drawn == element).nonzero().flatten().to(images.device)
-            moved[rows] = act(images[rows], element, self.group)
-        return moved
-
-    def move_labels(self, labels: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
-        """Return label images ``[B, H, W]``, each moved by the element drawn for it."""
-        return self.move(labels[:, None], drawn)[:, 0]
-
-
-class RandomAngle(nn.Module):
-    """Rotate every image by its own uniformly random angle: bilinear, zero outside, no reflection.
-
-    It is approximate: interpolation smooths. Zero is the mean of images that are
-    normalised over their set, and the middle of the range of those that are normalised each by itself.
-    """
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the rotated images.
-
-        Args:
-            images: ``[B, C, H, W]`` float.
-
-        Raises:
-            RequestError: the shape is another.
-        """
-        _check_batch(images)
-        if not self.training:
+        rows = (torch.rand(len(images)) < self.probability).nonzero().flatten().to(images.device)
+        if not len(rows):
             return images
-        return self.move(images, self.draw(images))
-
-    def draw(self, images: torch.Tensor) -> torch.Tensor:
-        """Return one random angle in degrees for each image, ``[B]`` on the CPU."""
-        return torch.rand(len(images)) * 360
-
-    def move(self, images: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
-        """Return images ``[B, C, H, W]``, each rotated by its angle."""
-        return rotate(images, drawn.to(images), mode="bilinear", padding_mode="zeros", align_corners=True)
-
-    def move_labels(self, labels: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
-        """Return label images ``[B, H, W]``, each rotated by its angle: the nearest label, background outside."""
-        numbers = labels[:, None].float()  # exact below 2^24, and labels have no gaps
-        turned = rotate(numbers, drawn.to(numbers), mode="nearest", padding_mode="zeros", align_corners=True)
-        return turned[:, 0].to(labels.dtype)
+        some = len(rows) < len(images)
+        wide = (images[rows] if some else images).to(torch.promote_types(images.dtype, torch.float32))
+        with as_they_are(images):
+            changed = self.change(wide).to(images.dtype)
+        return images.index_copy(0, rows, changed) if some else changed
 
 
 class Pairwise(nn.Module):
     """Move the images and the label images of a batch by the same draws.
 
     Args:
-        symmetry: what draws and moves; None changes nothing.
+        moving: what draws and moves; None changes nothing.
     """
 
-    def __init__(self, symmetry: RandomElement | RandomAngle | None) -> None:
+    def __init__(self, moving: RandomMove | None) -> None:
         super().__init__()
-        self.symmetry = symmetry
+        self.moving = moving
 
-    def forward(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the moved images and labels.
 
         Args:
@@ -123,50 +80,148 @@ class Pairwise(nn.Module):
         Raises:
             RequestError: the shapes do not fit.
         """
-        _check_batch(images)
+        check_batch(images)
         if labels.shape != (len(images), *images.shape[2:]):
             raise RequestError(
                 f"expected labels {[len(images), *images.shape[2:]]} for these images, received {list(labels.shape)}"
             )
-        if self.symmetry is None or not self.training:
+        if self.moving is None or not self.training:
             return images, labels
-        drawn = self.symmetry.draw(images)
-        return self.symmetry.move(images, drawn), self.symmetry.move_labels(labels, drawn)
+        drawn = self.moving.draw(images)
+        return self.moving.move(images, drawn), self.moving.move_labels(labels, drawn)
 
 
-_SYMMETRIES: Mapping[str, Callable[[], RandomElement | RandomAngle]] = MappingProxyType(
+@dataclass(frozen=True)
+class Chance:
+    """A change with its probability.
+
+    Attributes:
+        change: of images, or of levels.
+        probability: for each image.
+        colours: whether it needs red, green and blue.
+    """
+
+    change: Change
+    probability: float = 1.0
+    colours: bool = False
+
+
+MOVES: Mapping[str, Callable[[], RandomMove]] = MappingProxyType(
     {
         "rot90": partial(RandomElement, "p4"),
         "flips": partial(RandomElement, "pmm"),
         "d4": partial(RandomElement, "p4m"),
         "rotate": RandomAngle,
+        "flips25": partial(RandomMirrors, 0.25),
+        "flips30": partial(RandomMirrors, 0.3),
     }
 )
-AUGMENTATIONS: Mapping[str, Callable[[], nn.Module]] = MappingProxyType({"none": nn.Identity, **_SYMMETRIES})
+"""What moves pixels, and can move labels with them."""
+
+WARPS: Mapping[str, Chance] = MappingProxyType(
+    {
+        "tilt45": Chance(partial(turn, degrees=45.0)),
+        "tilt90": Chance(partial(turn, degrees=90.0), 0.3),
+        "shear": Chance(partial(shear, degrees=45.0, shift=0.1), 0.3),
+        "elastic": Chance(partial(elastic, displacement=1.5, width=4.0)),
+    }
+)
+"""What resamples images and reflects them at their border."""
+
+_LIGHT = partial(light, exposure=0.5, contrast=0.5)
+_STAIN = partial(stain, hue=0.05, saturation=0.5)
+_BLUR = partial(blur, least=0.1, most=1.5)
+_JITTER = (partial(light, exposure=0.25, contrast=0.25), partial(stain, hue=0.04, saturation=0.25))
+
+PHOTOMETRIC: Mapping[str, Chance] = MappingProxyType(
+    {
+        "light": Chance(_LIGHT),
+        "stain": Chance(_STAIN, colours=True),
+        "blur": Chance(_BLUR),
+        "jitter": Chance(partial(in_turn, changes=_JITTER), 0.3, colours=True),
+        "appearance": Chance(
+            partial(one_of, changes=(_LIGHT, partial(in_turn, changes=(_STAIN, _BLUR)))), 0.5, colours=True
+        ),
+        "lost-pixels": Chance(partial(lose_pixels, most=0.2)),
+    }
+)
+"""What changes levels in 0..1."""
+
+REPORTS: Mapping[str, Sequence[str]] = MappingProxyType(
+    {
+        "inception": ("tilt45", "flips30", "shear", "jitter"),
+        "pathology": ("tilt90", "flips25", "appearance", "lost-pixels", "elastic"),
+    }
+)
+"""What the capstone report on PatchCamelyon did for its Inception network and for its own networks, in its order."""
+
+AUGMENTATIONS: Sequence[str] = ("none", *MOVES, *WARPS, *PHOTOMETRIC, *REPORTS)
+"""The names of all augmentations."""
 
 
-def augmentation(name: str) -> nn.Module:
-    """Return an augmentation by its name: none, rot90, flips, d4 or rotate.
+def parts_of(name: str) -> list[str]:
+    """Return the single changes that a name stands for, in their order.
+
+    >>> parts_of("d4+inception"), parts_of("none")
+    (['d4', 'tilt45', 'flips30', 'shear', 'jitter'], [])
 
     Raises:
-        RequestError: there is no such augmentation.
+        RequestError: there is no such augmentation, or one comes twice.
     """
-    if name not in AUGMENTATIONS:
-        raise unknown("augmentation", name, AUGMENTATIONS)
-    return AUGMENTATIONS[name]()
+    parts: list[str] = []
+    for word in name.split("+"):
+        if word not in AUGMENTATIONS:
+            raise unknown("augmentation", word, AUGMENTATIONS)
+        parts += REPORTS.get(word, [] if word == "none" else [word])
+    if len(set(parts)) < len(parts) or ("none" in name.split("+") and name != "none"):
+        raise RequestError(f"{name!r} has an augmentation twice, or none beside another")
+    return parts
+
+
+def augmentation(name: str, normalisation: Normalisation | None = None) -> nn.Module:
+    """Return an augmentation of normalised batches by its name, one of :data:`AUGMENTATIONS` or several with "+".
+
+    Args:
+        name: such as ``"d4"`` or ``"d4+light"``.
+        normalisation: of the images; needed by what changes levels.
+
+    Raises:
+        RequestError: there is no such augmentation, or it cannot be made of such images.
+    """
+    made = [_single(part, normalisation) for part in parts_of(name)]
+    return made[0] if len(made) == 1 else nn.Sequential(*made)
 
 
 def pair_augmentation(name: str) -> Pairwise:
-    """Return an augmentation of images with their label images: none, rot90, flips, d4 or rotate.
+    """Return an augmentation of images with their label images: none or one of :data:`MOVES`.
+
+    Warps are none: what they reflect into an image would be an object twice under one number.
 
     Raises:
-        RequestError: there is no such augmentation.
+        RequestError: there is no such augmentation, or it does not move labels.
     """
-    if name not in AUGMENTATIONS:
-        raise unknown("augmentation", name, AUGMENTATIONS)
-    return Pairwise(_SYMMETRIES[name]() if name in _SYMMETRIES else None)
+    parts_of(name)
+    if name != "none" and name not in MOVES:
+        raise RequestError(
+            f"augmentation {name!r} does not move label images: for segmentation take one of none, {', '.join(MOVES)}, "
+            "and intensity for changes of grey levels"
+        )
+    return Pairwise(MOVES[name]() if name in MOVES else None)
 
 
-def _check_batch(images: torch.Tensor) -> None:
-    if images.ndim != 4:
-        raise RequestError(f"expected a batch of images [B, C, H, W], received {list(images.shape)}")
+def _single(name: str, normalisation: Normalisation | None) -> nn.Module:
+    if name in MOVES:
+        return MOVES[name]()
+    if name in WARPS:
+        return Sometimes(WARPS[name].change, WARPS[name].probability)
+    chance = PHOTOMETRIC[name]
+    if normalisation is None:
+        raise RequestError(f"augmentation {name!r} changes levels in 0..1 and needs the normalisation of the images")
+    channels = len(normalisation.mean)
+    if chance.colours and channels != 3:
+        grey = ", ".join(other for other, found in PHOTOMETRIC.items() if not found.colours)
+        raise RequestError(
+            f"augmentation {name!r} changes hue and saturation and needs images of 3 channels, these have {channels}: "
+            f"take {grey}, or moves and warps"
+        )
+    return Sometimes(OfLevels(chance.change, normalisation), chance.probability)

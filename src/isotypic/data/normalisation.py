@@ -116,18 +116,34 @@ class Normalisation:
         Raises:
             RequestError: the number of channels is another.
         """
-        if images.ndim < 3 or images.shape[-3] != len(self.mean):
-            raise RequestError(
-                f"expected images [..., {len(self.mean)}, H, W] to normalise, received {list(images.shape)}"
-            )
+        self._check_channels(images)
         signal = images.clone() if images.is_floating_point() else images.float()
         std = signal.new_tensor(self.std)[:, None, None]
         return signal.div_(std * self.scale).sub_(signal.new_tensor(self.mean)[:, None, None] / std)
+
+    def undo(self, images: torch.Tensor) -> torch.Tensor:
+        """Return ``(x std + mean) scale``, what :meth:`apply` was given, to rounding.
+
+        Args:
+            images: ``[..., C, H, W]`` float.
+
+        Raises:
+            RequestError: the number of channels is another.
+        """
+        self._check_channels(images)
+        std, mean = (images.new_tensor(values)[:, None, None] * self.scale for values in (self.std, self.mean))
+        return images * std + mean
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists and numbers for a YAML or JSON record."""
         plain = asdict(self)
         return {"mean": list(plain["mean"]), "std": list(plain["std"]), "scale": plain["scale"]}
+
+    def _check_channels(self, images: torch.Tensor) -> None:
+        if images.ndim < 3 or images.shape[-3] != len(self.mean):
+            raise RequestError(
+                f"expected images [..., {len(self.mean)}, H, W] to normalise, received {list(images.shape)}"
+            )
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Normalisation:

@@ -11,8 +11,8 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from isotypic.configuration import Config, validated
-from isotypic.data.augmentation import AUGMENTATIONS
-from isotypic.errors import RequestError, unknown
+from isotypic.data.augmentation import parts_of
+from isotypic.errors import RequestError
 from isotypic.groups.catalogue import named
 from isotypic.studies.environment import environment
 from isotypic.studies.records import ArmRef, Cell, Question, StudyInfo, arms_of
@@ -34,7 +34,7 @@ class StudySpec(Config):
     models: dict[str, dict[str, Any]] = Field(
         description="model name -> changes to the recipe's model section, and under `training` to that section"
     )
-    augmentations: list[str] = Field(description="names of augmentations")
+    augmentations: list[str] = Field(description="names of augmentations, or several joined by +")
     arms: list[ArmRef] | None = Field(
         None, description="the arms that are run, in their order; none: every model with every augmentation"
     )
@@ -46,8 +46,7 @@ class StudySpec(Config):
     @model_validator(mode="after")
     def _known(self) -> Self:
         for name in self.augmentations:
-            if name not in AUGMENTATIONS:
-                raise ValueError(str(unknown("augmentation", name, AUGMENTATIONS)))
+            parts_of(name)
         if not self.sizes or not self.augmentations or not self.models:
             raise ValueError("a study needs at least one model, one augmentation and one size")
         return self
@@ -118,6 +117,8 @@ def settings_of(raw: Mapping[str, Any]) -> tuple[AnyRecipe, StudySpec]:
     spec.question.refuse_other_than(spec.arms_to_run())
     for changes in spec.models.values():
         _of_the_grid(system_of(recipe).group(model_recipe(recipe, changes, "none")))
+    for name in spec.augmentations:
+        model_recipe(recipe, {}, name)
     _of_the_grid(spec.test_group)
     return recipe, spec
 

@@ -17,7 +17,7 @@ from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
 from isotypic.configuration import Config, assign, validated
-from isotypic.data.augmentation import pair_augmentation
+from isotypic.data.augmentation import pair_augmentation, parts_of
 from isotypic.data.catalogue import recognise, recognise_labelled
 from isotypic.data.config import DataConfig, SegmentationDataConfig
 from isotypic.data.intensity import intensity
@@ -37,7 +37,7 @@ class BaseRecipe(Config):
     name: str = Field(description="what to call it")
     title: str = Field("", description="a heading")
     description: str = Field("", description="one or two sentences on the data and where they come from")
-    augmentation: str = Field("none", description="random symmetries of the training batches")
+    augmentation: str = Field("none", description="what happens to the training batches: a name, or several with +")
     training: TrainingConfig = Field(TrainingConfig(), description="the budget")
 
 
@@ -47,6 +47,12 @@ class Recipe(BaseRecipe):
     task: Literal["classification"] = Field("classification", description="what is learned")
     data: DataConfig = Field(DataConfig(), description="the images")
     model: ModelConfig = Field(ConvNetConfig(), description="the network", discriminator="family")
+
+    @field_validator("augmentation")
+    @classmethod
+    def _known_augmentation(cls, name: str) -> str:
+        parts_of(name)
+        return name
 
 
 class Merit(str, Enum):

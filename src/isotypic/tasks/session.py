@@ -95,7 +95,7 @@ def train(
     images, config = material.images, recipe.training
     normalisation = _normalisation(recipe, material, subset)
     model = begin(recipe.model, images.shape[0], len(images.classes))
-    task = Classification(model, normalisation, augmentation(recipe.augmentation), config)
+    task = Classification(model, normalisation, augmentation(recipe.augmentation, normalisation), config)
     part = ArrayDataset(images, subset)
 
     def batches(size: int, steps: int) -> DataLoader[Batch]:
