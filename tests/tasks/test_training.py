@@ -185,3 +185,12 @@ def test_waiting_for_data_is_told(seconds, most, least, monkeypatch):
     assert f"{heard[-1].waiting:.0%} waiting for data" in str(heard[-1])
     if seconds:
         assert trained.effort.pace.images_per_second < 8 / seconds
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16-mixed", torch.float32), ("64", torch.float64)])
+def test_every_precision_trains(precision, dtype):
+    """Mixed precision keeps its weights in 32 bits, and rounds what is computed with them."""
+    other, usual = learn(precision=precision, steps=6), learn(steps=6)
+    assert {weight.dtype for weight in other.model.parameters()} == {dtype}
+    assert other.curves.train_loss == pytest.approx(usual.curves.train_loss, rel=0.05)
+    assert other.curves.train_loss != usual.curves.train_loss

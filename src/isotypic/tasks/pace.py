@@ -53,10 +53,10 @@ class Clock(Callback):
             self.waited += self._begun - self._free
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Count the batch; the first one is not counted, for loaders and caches start in it."""
+        """Count the batch, with those of other processes; the first is left out, for loaders and caches start in it."""
         now = time.perf_counter()
         if self._free is not None and self._begun is not None:
-            self.images += len(batch[1])
+            self.images += len(batch[1]) * trainer.world_size
             self.worked += now - self._begun
         self._free = now
 

@@ -16,6 +16,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch.utils.data import DataLoader
 
+from isotypic.models.foreign import Foreign
 from isotypic.ops.device import torch_device
 from isotypic.tasks.best import Best
 from isotypic.tasks.checkpoints import Checkpoint, Keeper
@@ -102,7 +103,7 @@ def fit(
         accelerator={"cuda": "gpu"}.get(device, device),
         devices=devices_here(),
         num_nodes=processes // devices_here(),
-        strategy="auto" if processes == 1 else "ddp_find_unused_parameters_true",
+        strategy=_strategy(task, processes),
         use_distributed_sampler=False,
         max_steps=before.step if before and before.ended else config.steps,
         max_epochs=-1,
@@ -128,6 +129,13 @@ def fit(
         raise KeyboardInterrupt from end
     best.restore(task.model)
     return Effort(spent + time.perf_counter() - start, clock.pace)
+
+
+def _strategy(task: FollowedTask, processes: int) -> str:
+    """Return how processes train together; networks of others may have layers of which nothing comes."""
+    if processes == 1:
+        return "auto"
+    return "ddp_find_unused_parameters_true" if isinstance(task.model, Foreign) else "ddp"
 
 
 @cache
