@@ -1,5 +1,6 @@
 import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,12 @@ def test_recognise(tmp_path):
         (tmp_path / name).touch()
         assert recognise(tmp_path / name) == dataset
     assert recognise(tmp_path) == "mnist"
+    nuclei = tmp_path / "nuclei"
+    for part in ("images", "masks"):
+        (nuclei / "ab" / part).mkdir(parents=True)
+        (nuclei / "ab" / part / "ab.png").touch()
+    shutil.make_archive(str(nuclei), "zip", nuclei)
+    assert recognise(nuclei) == recognise(tmp_path / "nuclei.zip") == "touching"
     (tmp_path / "notes.txt").touch()
     with pytest.raises(RequestError, match=r"notes\.txt: not a data set"):
         recognise(tmp_path / "notes.txt")

@@ -161,7 +161,7 @@ def test_the_estimate_leaves_no_trace():
     task, batches = task_of({**CONVNET, "dropout": 0.5}, 8)
     before = {name: value.clone() for name, value in task.state_dict().items()}
     state, orders = torch.get_rng_state(), list(batches.sampler)
-    batches.sampler.set_epoch(0)
+    batches.sampler.start_at(0)
     step_memory(task, batches, task.config)
     assert torch.equal(torch.get_rng_state(), state)
     assert list(batches.sampler) == orders
