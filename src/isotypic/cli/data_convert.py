@@ -1,0 +1,80 @@
+"""``isotypic data convert``: a data set as a folder of PNG files."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+
+from isotypic.cli.data_request import DataPath, Dataset, data_config, shown, state_of
+from isotypic.cli.options import Set
+from isotypic.data.catalogue import load
+from isotypic.data.config import DataConfig
+from isotypic.data.datasets.folder import in_order
+from isotypic.data.image_set import ImageSet
+from isotypic.data.writers.image_folder import TABLE, refuse_taken, write
+from isotypic.errors import RequestError
+
+SUMMARY = "Write a data set as a folder of PNG files, with a table of classes, patients and split."
+EXAMPLE = "Example: isotypic data convert pcam/ --out pcam-png --set data.resize=48"
+
+_CACHE = ".cache"
+
+
+def command(
+    path: DataPath = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder to write to; what is written there stays.")] = Path(
+        "converted"
+    ),
+    dataset: Dataset = None,
+    set_: Set = None,
+) -> None:
+    """Write what is not there yet of <split>/<class>/<patient>/<number>.png, below the table images.csv."""
+    console, config = Console(), data_config(path, dataset, set_)
+    _refuse_inside(config.path, out)
+    refuse_taken(out)
+    with _cache(out) as cache, shown(console, "writing") as progress:
+        found = load(config, cache)
+        before = write(found, out, _made_of(config), progress)
+    for note in _notes(found):
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
+    counted = f"{len(found):,} images" + (f" ({before:,} written before)" if before else "")
+    console.print(f"{counted}: {(out / TABLE).resolve()}", highlight=False, soft_wrap=True)
+
+
+def _refuse_inside(path: Path | None, out: Path) -> None:
+    """Raise where what is written would lie among what is read."""
+    if path is not None and path.is_dir() and out.resolve().is_relative_to(path.resolve()):
+        raise RequestError(f"expected --out outside the data set {path}, received {out}")
+
+
+@contextmanager
+def _cache(out: Path) -> Iterator[Path]:
+    """Give the folder for what is unpacked and decoded; it goes at the end, and so does an empty folder around it."""
+    try:
+        yield out / _CACHE
+    finally:
+        shutil.rmtree(out / _CACHE, ignore_errors=True)
+        if out.is_dir() and not any(out.iterdir()):
+            out.rmdir()
+
+
+def _made_of(config: DataConfig) -> dict[str, str]:
+    """Return what tells the images of one request from those of another."""
+    return {"data": config.model_dump_json(exclude={"path"}), "files": state_of(config)}
+
+
+def _notes(image_set: ImageSet) -> Iterator[str]:
+    """Yield what is lost: classes without images, and their order where it is not that of a folder."""
+    used = [image_set.classes[label] for label in np.unique(image_set.labels)]
+    empty = [name for name in image_set.classes if name not in used]
+    if empty:
+        yield f"{len(empty)} classes have no image, and are none of the folder's: {', '.join(empty[:9])}"
+    if tuple(used) != in_order(used):
+        yield f"a folder has its classes in this order: {', '.join(in_order(used))}"

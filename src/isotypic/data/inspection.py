@@ -1,0 +1,228 @@
+"""What is in a set of images, found in one pass: counts, normalisation, copies, and what grey levels alone would tell.
+
+*Copies* are images of the same pixels, told by a hash of 128 bits. A copy in another part of the split is a leak that no
+list of patients shows: a network that has learnt it by heart is right there. Copies of different classes contradict.
+
+The *grey-level AUC* of two classes is the area under the ROC curve of the mean of an image, or 1 minus it where the first
+class is the brighter one: 0.5 says that brightness tells nothing, 1 that it tells everything, and a network need not look
+at shapes then.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import roc_auc_score
+
+from isotypic.data.image_set import PARTS, ImageArray, ImageSet
+from isotypic.data.normalisation import Normalisation
+from isotypic.data.splits import Splits
+
+TELLING = 0.7
+"""Above this grey-level AUC brightness is a warning."""
+
+_NAMED = 3
+_BLOCK = 256
+
+Progress = Callable[[int, int], object]
+"""Called with the images that are read, and all of them."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the split.
+
+    Attributes:
+        images: how many.
+        classes: how many of every class.
+        patients: how many, or None where they are not known.
+        given: whether the set came with it; otherwise it is made from the fractions and the seed of the request.
+    """
+
+    images: int
+    classes: dict[str, int]
+    patients: int | None
+    given: bool
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Images of the same pixels.
+
+    Attributes:
+        images: images that have a copy.
+        across: those of them that have one in another part.
+        contradicting: those of them that have one of another class.
+        examples: some of the images, copies of each other, with part and class; those across parts first.
+    """
+
+    images: int
+    across: int
+    contradicting: int
+    examples: list[list[str]]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What is in a set.
+
+    Attributes:
+        name: of the set.
+        images: how many.
+        shape: (C, y, x) of each.
+        dtype: of their values.
+        classes: their names, in order.
+        parts: of the split, by name.
+        normalisation: of the training part.
+        grey_auc: the grey-level AUC, or None where there are not two classes.
+        copies: images of the same pixels.
+    """
+
+    name: str
+    images: int
+    shape: tuple[int, int, int]
+    dtype: str
+    classes: tuple[str, ...]
+    parts: dict[str, Part]
+    normalisation: Normalisation
+    grey_auc: float | None
+    copies: Copies
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain lists and numbers for a JSON record."""
+        return {**asdict(self), "normalisation": self.normalisation.to_dict(), "warnings": self.warnings}
+
+    @property
+    def warnings(self) -> list[str]:
+        """What should be looked at before anything is trained, a sentence each."""
+        return [*self._of_parts(), *self._of_copies(), *self._of_levels()]
+
+    def _of_parts(self) -> list[str]:
+        lacking = [
+            f"the {name} part has no image of class {label!r}"
+            for name, part in self.parts.items()
+            for label, count in part.classes.items()
+            if not count
+        ]
+        unknown = self.parts["train"].patients is None
+        return lacking + ["patients are not known: that none is on both sides of the split is not checked"] * unknown
+
+    def _of_copies(self) -> list[str]:
+        found = []
+        if self.copies.across:
+            found.append(
+                f"{self.copies.across} images have a copy in another part of the split: figures there are too good"
+            )
+        if self.copies.contradicting:
+            found.append(f"{self.copies.contradicting} images have a copy of another class")
+        return found
+
+    def _of_levels(self) -> list[str]:
+        if self.grey_auc is None or self.grey_auc <= TELLING:
+            return []
+        return [
+            f"mean intensity alone tells the classes apart with an AUC of {self.grey_auc:.3f}: what a network finds "
+            "may be staining or exposure, not shape"
+        ]
+
+
+def inspect(image_set: ImageSet, splits: Splits, progress: Progress | None = None) -> Inspection:
+    """Read every image once, and return what is in the set.
+
+    Args:
+        image_set: the images; lazy ones are read block by block.
+        splits: their parts.
+        progress: told how far it has come.
+
+    Raises:
+        RequestError: an image cannot be read.
+    """
+    seen = _Seen(image_set.images, progress)
+    normalisation = Normalisation.of(seen, splits.train)
+    rest = np.sort(np.concatenate([splits.validation, splits.test]))
+    for start in range(0, len(rest), _BLOCK):
+        seen[rest[start : start + _BLOCK]]
+    return Inspection(
+        name=image_set.name,
+        images=len(image_set),
+        shape=image_set.shape,
+        dtype=image_set.images.dtype.name,
+        classes=image_set.classes,
+        parts={part: _part(image_set, part, getattr(splits, part)) for part in PARTS},
+        normalisation=normalisation,
+        grey_auc=_grey_auc(image_set, seen.means),
+        copies=_copies(image_set, part_of(splits), seen.hashes),
+    )
+
+
+def part_of(splits: Splits) -> np.ndarray:
+    """Return the part ``[N]`` str of every image."""
+    rows = [getattr(splits, part) for part in PARTS]
+    parts = np.repeat(PARTS, list(map(len, rows)))
+    return parts[np.argsort(np.concatenate(rows))]
+
+
+class _Seen:
+    """Images that note the mean and the hash of every row that is read.
+
+    Args:
+        images: any images.
+        progress: told how many rows have been read.
+    """
+
+    def __init__(self, images: ImageArray, progress: Progress | None) -> None:
+        self.images, self.progress = images, progress
+        self.shape, self.dtype, self.ndim = images.shape, images.dtype, images.ndim
+        self.means = np.zeros(len(images))
+        self.hashes = np.zeros(len(images), "S16")
+        self._read = 0
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        found = np.ascontiguousarray(self.images[rows])
+        self.means[rows] = found.mean((1, 2, 3), dtype=np.float64)
+        self.hashes[rows] = np.array([blake2b(image.data, digest_size=16).digest() for image in found], "S16")
+        self._read += len(found)
+        if self.progress is not None:
+            self.progress(self._read, len(self))
+        return found
+
+
+def _part(image_set: ImageSet, name: str, rows: np.ndarray) -> Part:
+    counts = np.bincount(image_set.labels[rows], minlength=len(image_set.classes)).tolist()
+    return Part(
+        images=len(rows),
+        classes=dict(zip(image_set.classes, counts, strict=True)),
+        patients=None if image_set.subjects is None else len(np.unique(image_set.subjects[rows])),
+        given=image_set.split is not None and name in image_set.split,
+    )
+
+
+def _grey_auc(image_set: ImageSet, means: np.ndarray) -> float | None:
+    if len(image_set.classes) != 2:
+        return None
+    auc = float(roc_auc_score(image_set.labels, means))
+    return max(auc, 1 - auc)
+
+
+def _copies(image_set: ImageSet, parts: np.ndarray, hashes: np.ndarray) -> Copies:
+    _, group, count = np.unique(hashes, return_inverse=True, return_counts=True)
+    table = pd.DataFrame({"row": np.arange(len(group)), "group": group, "part": parts, "label": image_set.labels})
+    groups = table[count[group] > 1].groupby("group", sort=False)
+    across, contradicting = (groups[column].transform("nunique") > 1 for column in ("part", "label"))
+    shown = Counter({name: bool(across[rows[0]]) for name, rows in groups.groups.items()}).most_common(_NAMED)
+    examples = [[_named(image_set, parts, row) for row in groups.groups[name][:_NAMED]] for name, _ in shown]
+    return Copies(len(across), int(across.sum()), int(contradicting.sum()), examples)
+
+
+def _named(image_set: ImageSet, parts: np.ndarray, row: int) -> str:
+    name = f"image {row}" if image_set.names is None else str(image_set.names[row])
+    return f"{name} ({parts[row]}, {image_set.classes[image_set.labels[row]]})"
