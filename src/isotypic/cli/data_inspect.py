@@ -77,6 +77,12 @@ def _facts(seen: Inspection, config: DataConfig) -> Table:
     table = Table(title=f"{seen.name}, read as {config.dataset}", title_justify="left", show_header=False)
     table.add_row("images", f"{seen.images:,} of {height} x {width} pixels, {_channels(channels)}, {seen.dtype}")
     table.add_row("split", _split(seen, config))
+    known = (
+        "none is in two parts"
+        if seen.parts["train"].patients is not None
+        else "not known, so none can be told to be in two parts"
+    )
+    table.add_row("patients", known)
     table.add_row("mean", f"{_values(fit.mean)} of full white (training part)")
     table.add_row("standard deviation", _values(fit.std))
     table.add_row("copies", f"{seen.copies.images:,} images, {seen.copies.across:,} with a copy in another part")

@@ -1,11 +1,12 @@
-"""What is in a set of images, found in one pass: counts, normalisation, copies, and what grey levels alone would tell.
+"""What is in a set of images, found in one pass: counts, normalisation, copies, and what grey levels alone tell.
 
-*Copies* are images of the same pixels, told by a hash of 128 bits. A copy in another part of the split is a leak that no
-list of patients shows: a network that has learnt it by heart is right there. Copies of different classes contradict.
+*Copies* are images of the same pixels, told by a hash of 128 bits. A copy in another part of the split is a leak that
+no list of patients shows: a network that has learnt the image by heart is right there. Copies of different classes
+contradict each other.
 
-The *grey-level AUC* of two classes is the area under the ROC curve of the mean of an image, or 1 minus it where the first
-class is the brighter one: 0.5 says that brightness tells nothing, 1 that it tells everything, and a network need not look
-at shapes then.
+The *grey-level AUC* of two classes is the area under the ROC curve of the mean of an image, or 1 minus it where the
+first class is the brighter one: 0.5 says that brightness tells nothing, and 1 that it tells everything and shapes need
+not be looked at.
 """
 
 from __future__ import annotations
@@ -104,14 +105,12 @@ class Inspection:
         return [*self._of_parts(), *self._of_copies(), *self._of_levels()]
 
     def _of_parts(self) -> list[str]:
-        lacking = [
+        return [
             f"the {name} part has no image of class {label!r}"
             for name, part in self.parts.items()
             for label, count in part.classes.items()
             if not count
         ]
-        unknown = self.parts["train"].patients is None
-        return lacking + ["patients are not known: that none is on both sides of the split is not checked"] * unknown
 
     def _of_copies(self) -> list[str]:
         found = []

@@ -23,7 +23,6 @@ import pandas as pd
 import yaml
 from PIL import Image
 
-from isotypic.data.config import DataConfig
 from isotypic.data.image_set import ImageSet
 from isotypic.errors import RequestError
 from isotypic.files import write_text
@@ -69,18 +68,15 @@ def write(image_set: ImageSet, folder: Path, made_of: Mapping[str, str], progres
 
 def listing(image_set: ImageSet) -> pd.DataFrame:
     """Return the table of a set: ``file, label`` and, where known, ``patient`` and ``split``."""
-    config = {name: field.default for name, field in DataConfig.model_fields.items()}
-    columns = {
-        config["label_column"]: np.array(image_set.classes)[image_set.labels],
-        config["subject_column"]: image_set.subjects,
-        config["split_column"]: image_set.split,
-    }
+    columns = {"split": image_set.split, "label": np.array(image_set.classes)[image_set.labels]}
+    columns["patient"] = image_set.subjects
     known = {name: values for name, values in columns.items() if values is not None}
-    order = [name for name in (config["split_column"], config["label_column"], config["subject_column"])]
-    folders = zip(*(map(folder_name, known[name].tolist()) for name in order if name in known), strict=True)
+    folders = zip(*(map(folder_name, values.tolist()) for values in known.values()), strict=True)
     digits = len(str(len(image_set) - 1))
     files = ["/".join((*parts, f"{number:0{digits}}.png")) for number, parts in enumerate(folders)]
-    return pd.DataFrame({config["file_column"]: files, **known})
+    return pd.DataFrame(
+        {"file": files, **{name: known[name] for name in ("label", "patient", "split") if name in known}}
+    )
 
 
 def folder_name(name: str) -> str:

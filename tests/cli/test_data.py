@@ -1,0 +1,181 @@
+"""``isotypic data`` as a user runs it: what is printed, what is left on disk, and what is refused."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from lookalikes import name, pack, write_pcam
+from PIL import Image
+
+from isotypic.data.catalogue import load
+from isotypic.data.config import DataConfig
+
+
+@pytest.fixture
+def pcam(tmp_path):
+    folder = tmp_path / "pcam"
+    folder.mkdir()
+    write_pcam(folder, {"train": 60, "valid": 20, "test": 20}, side=24)
+    return folder
+
+
+def files(folder):
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def test_pcam_becomes_a_folder_that_reads_as_the_same_set(isotypic, pcam, tmp_path):
+    out = tmp_path / "png"
+    answer = isotypic("data", "convert", pcam, "--out", out)
+    assert answer.returncode == 0, answer.stderr
+    assert f"100 images: {out / 'images.csv'}" in answer.stdout
+    assert sorted(path.name for path in out.iterdir()) == ["images.csv", "request.yaml", "test", "train", "validation"]
+    original = load(DataConfig(dataset="pcam", path=pcam), tmp_path)
+    back = load(DataConfig(dataset="folder", path=out), tmp_path)
+    assert np.array_equal(original.images[:], back.images)
+    for column in ("labels", "subjects", "split"):
+        assert getattr(original, column).tolist() == getattr(back, column).tolist()
+    again = isotypic("data", "convert", pcam, "--out", out)
+    assert "100 images (100 written before)" in again.stdout
+    other = isotypic("data", "convert", pcam, "--out", out, "--set", "data.colour=grey")
+    assert (other.returncode, "images of another request" in other.stderr) == (2, True)
+    assert isotypic("data", "convert", "--dataset", "digits", "--out", tmp_path / "digits").returncode == 0
+
+
+def test_inspect_says_the_same_of_both(isotypic, pcam, tmp_path):
+    isotypic("data", "convert", pcam, "--out", tmp_path / "png")
+    records = [json.loads(isotypic("data", "inspect", path, "--json").stdout) for path in (pcam, tmp_path / "png")]
+    assert [record.pop("dataset") for record in records] == ["pcam", "folder"]
+    assert [record.pop("name") for record in records] == ["pcam", "png"]
+    assert records[0] == records[1]
+    assert records[0]["parts"]["train"] == {
+        "images": 60, "classes": records[0]["parts"]["train"]["classes"], "patients": 3, "given": True
+    }  # fmt: skip
+    assert records[0]["shape"] == [3, 24, 24]
+
+
+def test_inspect_prints_a_table_and_draws_a_picture(isotypic, pcam, tmp_path):
+    answer = isotypic("data", "inspect", pcam, "--picture", tmp_path / "sheet.png")
+    assert answer.returncode == 0, answer.stderr
+    for text in ("100 of 24 x 24 pixels, RGB, uint8", "train, validation, test: the set's own", "none is in two parts",
+                 "grey-level AUC", "normal", "tumor"):  # fmt: skip
+        assert text in answer.stdout
+    assert Image.open(tmp_path / "sheet.png").width == 1440
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pcam", "sheet.png"]
+
+
+def test_inspect_warns_of_copies_and_of_brightness(isotypic, tmp_path):
+    generator, root = np.random.default_rng(0), tmp_path / "photos"
+    for label, level in (("dark", 50), ("bright", 180)):
+        for part, count in (("train", 9), ("test", 5)):
+            (root / part / label).mkdir(parents=True)
+            for number in range(count):
+                pixels = generator.integers(level, level + 20, (8, 8), dtype=np.uint8)
+                Image.fromarray(pixels).save(root / part / label / f"{number}.png")
+    (root / "test" / "dark" / "3.png").write_bytes((root / "train" / "dark" / "8.png").read_bytes())
+    said = isotypic("data", "inspect", root).stdout
+    assert "2 images have a copy in another part" in said
+    assert re.search(r"train/dark/8\.png \(\w+, dark\) = test/dark/3\.png|test/dark/3\.png.* = train/dark/8\.png", said)
+    assert "AUC of 1.000" in said
+    assert "validation: made with data.split_seed=0" in said
+
+
+KILLED_SLOWLY = """
+import time
+from isotypic.cli.main import main
+from isotypic.data.writers import image_folder
+encode, image_folder._BLOCK = image_folder.png, 1
+image_folder.png = lambda pixels: time.sleep(0.02) or encode(pixels)
+main()
+"""
+
+
+def test_a_killed_conversion_goes_on(isotypic, pcam, tmp_path):
+    """SIGKILL while packed files are converted; then the same command, and every image is whole."""
+    for path in list(pcam.glob("*.h5")):
+        pack(path)
+    out, words = tmp_path / "png", ("data", "convert", str(pcam), "--out", str(tmp_path / "png"))
+    with subprocess.Popen([sys.executable, "-c", KILLED_SLOWLY, *words]) as first:
+        while len(list(out.rglob("*.png"))) < 5:
+            assert first.poll() is None, "it ended before it could be killed"
+            time.sleep(0.01)
+        first.kill()
+    there = {path: path.stat().st_mtime_ns for path in out.rglob("[0-9]*.png")}
+    assert 5 <= len(there) < 100
+    refused = isotypic("data", "inspect", out)
+    assert (refused.returncode, "no such image file" in refused.stderr) == (2, True)
+    answer = isotypic(*words)
+    assert f"100 images ({len(there)} written before)" in answer.stdout
+    assert {path: path.stat().st_mtime_ns for path in there} == there
+    assert not list(out.rglob(".*"))
+    original, back = (
+        load(DataConfig(dataset=kind, path=path), tmp_path / "cache")
+        for kind, path in (("pcam", pcam), ("folder", out))
+    )
+    assert np.array_equal(original.images[:], back.images)
+
+
+def leaking(folder):
+    path = folder / "camelyonpatch_level_2_split_test_meta.csv"
+    path.write_text(path.read_text().replace("camelyon16_test_20", "camelyon16_train_00"))
+
+
+def cut(folder):
+    path = folder / name("train", "x")
+    os.truncate(path, 3000)
+
+
+def cut_pack(folder):
+    pack(folder / name("test", "x"))
+    path = folder / f"{name('test', 'x')}.gz"
+    os.truncate(path, path.stat().st_size - 2000)
+
+
+def none(folder):
+    pass
+
+
+BAD = {
+    "a part is missing": (lambda f: (f / name("valid", "x")).unlink(), (), "no camelyonpatch_level_2_split_valid_x.h5"),
+    "HDF5 cut short": (cut, (), "cannot be read as HDF5"),
+    "gzip cut short": (cut_pack, (), "cannot be unpacked"),
+    "a slide in two parts": (leaking, (), "the split leaks: patient 'camelyon16_train_00' is in test and train"),
+    "an unknown set": (none, ("--dataset", "pcan"), "unknown data set 'pcan': did you mean 'pcam'"),
+    "another reader": (none, ("--dataset", "cifar"), "no batches of CIFAR"),
+    "an unknown key": (none, ("--set", "data.colr=grey"), "unknown key 'colr': did you mean 'colour'"),
+    "no key of data": (none, ("--set", "model.group=p4"), "expected --set data.key=value, received the key 'model'"),
+    "a colour that is none": (none, ("--set", "data.colour=blue"), "colour: "),
+}
+
+
+@pytest.mark.parametrize("what", ["inspect", "convert"])
+@pytest.mark.parametrize(("spoil", "words", "message"), BAD.values(), ids=BAD)
+def test_bad_input_is_one_line_and_nothing_is_written(what, spoil, words, message, isotypic, pcam, tmp_path):
+    spoil(pcam)
+    before = files(tmp_path)
+    out = ("--out", tmp_path / "out") if what == "convert" else ("--picture", tmp_path / "out.png")
+    answer = isotypic("data", what, pcam, *words, *out)
+    assert (answer.returncode, answer.stderr.strip().count("\n")) == (2, 0), answer.stderr
+    assert message in answer.stderr
+    assert files(tmp_path) == before
+    assert not (tmp_path / "out").exists()
+
+
+def test_requests_without_a_place_are_refused(isotypic, pcam, tmp_path):
+    for words, message in (
+        (("inspect",), "expected the path of a data set, or --dataset digits"),
+        (("inspect", tmp_path / "nowhere"), "nowhere: no such file or folder; give the path"),
+        (("inspect", pcam, "--dataset", "digits"), "comes with scikit-learn and reads no path"),
+        (("convert", pcam, "--out", pcam / "png"), "expected --out outside the data set"),
+        (("convert", pcam, "--out", pcam), "expected --out outside the data set"),
+        (("convert", "--dataset", "digits", "--out", pcam), "found 'camelyonpatch_level_2_split_test_meta.csv'"),
+    ):
+        before = files(tmp_path)
+        answer = isotypic("data", *words)
+        assert (answer.returncode, answer.stderr.strip().count("\n")) == (2, 0), answer.stderr
+        assert message in answer.stderr
+        assert files(tmp_path) == before
