@@ -12,7 +12,7 @@ import pytest
 from lookalikes import name, pack, write_pcam
 from PIL import Image
 
-from isotypic.data.catalogue import load
+from isotypic.data.catalogue import load, recognise_either
 from isotypic.data.config import DataConfig
 
 
@@ -32,7 +32,7 @@ def test_pcam_becomes_a_folder_that_reads_as_the_same_set(isotypic, pcam, tmp_pa
     out = tmp_path / "png"
     answer = isotypic("data", "convert", pcam, "--out", out)
     assert answer.returncode == 0, answer.stderr
-    assert f"100 images: {out / 'images.csv'}" in answer.stdout
+    assert f"100 files: {out}" in answer.stdout
     assert sorted(path.name for path in out.iterdir()) == ["images.csv", "request.yaml", "test", "train", "validation"]
     original = load(DataConfig(dataset="pcam", path=pcam), tmp_path)
     back = load(DataConfig(dataset="folder", path=out), tmp_path)
@@ -40,7 +40,7 @@ def test_pcam_becomes_a_folder_that_reads_as_the_same_set(isotypic, pcam, tmp_pa
     for column in ("labels", "subjects", "split"):
         assert getattr(original, column).tolist() == getattr(back, column).tolist()
     again = isotypic("data", "convert", pcam, "--out", out)
-    assert "100 images (100 written before)" in again.stdout
+    assert "100 files (100 written before)" in again.stdout
     other = isotypic("data", "convert", pcam, "--out", out, "--set", "data.colour=grey")
     assert (other.returncode, "images of another request" in other.stderr) == (2, True)
     assert isotypic("data", "convert", "--dataset", "digits", "--out", tmp_path / "digits").returncode == 0
@@ -87,8 +87,8 @@ def test_inspect_warns_of_copies_and_of_brightness(isotypic, tmp_path):
 KILLED_SLOWLY = """
 import time
 from isotypic.cli.main import main
-from isotypic.data.writers import image_folder
-encode, image_folder._BLOCK = image_folder.png, 1
+from isotypic.data.writers import image_folder, output_folder
+encode, output_folder._BLOCK = image_folder.png, 1
 image_folder.png = lambda pixels: time.sleep(0.02) or encode(pixels)
 main()
 """
@@ -109,7 +109,7 @@ def test_a_killed_conversion_goes_on(isotypic, pcam, tmp_path):
     refused = isotypic("data", "inspect", out)
     assert (refused.returncode, "no such image file" in refused.stderr) == (2, True)
     answer = isotypic(*words)
-    assert f"100 images ({len(there)} written before)" in answer.stdout
+    assert f"100 files ({len(there)} written before)" in answer.stdout
     assert {path: path.stat().st_mtime_ns for path in there} == there
     assert not list(out.rglob(".*"))
     original, back = (
@@ -179,3 +179,45 @@ def test_requests_without_a_place_are_refused(isotypic, pcam, tmp_path):
         assert (answer.returncode, answer.stderr.strip().count("\n")) == (2, 0), answer.stderr
         assert message in answer.stderr
         assert files(tmp_path) == before
+
+
+SMALL = ("--set", "data.sticks={size: 48, train_images: 4, validation_images: 2, test_images: 2, width: 48, count: 2}")
+
+
+def test_sticks_are_made_by_their_seed_and_are_a_data_set(isotypic, tmp_path):
+    contents = []
+    for folder, seed in (("one", 3), ("same", 3), ("other", 4)):
+        words = ("--out", tmp_path / folder, *SMALL, "--set", f"data.sticks.seed={seed}")
+        assert isotypic("data", "make", "sticks", *words).returncode == 0
+        contents.append([path.read_bytes() for path in sorted((tmp_path / folder).rglob("*.png"))])
+    assert len(contents[0]) == 8
+    assert contents[0] == contents[1] != contents[2]
+    said = isotypic("data", "inspect", tmp_path / "one", "--picture", tmp_path / "sheet.png").stdout
+    for text in ("one, read as labelled_folder", "8 of 48 x 48 pixels, grey, uint8", "2 objects an image", "set's own"):
+        assert text in said
+    assert Image.open(tmp_path / "sheet.png").width == 1440
+    assert json.loads(isotypic("data", "inspect", tmp_path / "one", "--json").stdout)["parts"]["train"]["objects"] == 8
+    copy = isotypic("data", "convert", tmp_path / "one", "--out", tmp_path / "copy")
+    assert f"16 files: {tmp_path / 'copy'}" in copy.stdout
+    wrong = isotypic("data", "make", "stick", "--out", tmp_path / "none")
+    assert (wrong.returncode, "unknown generator 'stick': did you mean 'sticks'" in wrong.stderr) == (2, True)
+
+
+def test_what_is_both_is_told_by_its_folders(tmp_path):
+    """A table says that folders named images and masks are classes."""
+    for files, reader in (
+        (("images/a.png", "labels/a.tif"), "labelled_folder"),
+        (("train/images/a.png", "train/masks/a.png"), "labelled_folder"),
+        (("a.png", "a_labels.png"), "labelled_folder"),
+        (("raw/0.png", "membranes/0.png"), "stack"),
+        (("volume.hdf",), "cremi"),
+        (("images/a.png", "masks/a.png", "list.csv"), "folder"),
+        (("cat/a.png", "dog/a.png"), "folder"),
+        (("a/images/a.png", "a/masks/0.png"), "touching"),
+        (("camelyonpatch_level_2_split_test_x.h5",), "pcam"),
+    ):
+        root = tmp_path / f"{reader}-{len(files)}-{files[0].replace('/', '-')}"
+        for file in files:
+            (root / file).parent.mkdir(parents=True, exist_ok=True)
+            (root / file).touch()
+        assert recognise_either(root) == reader, files

@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 from lookalikes import pack, write_cifar, write_pcam
 from PIL import Image
+from resuming import interrupted_after
 
 from isotypic.data.catalogue import load
 from isotypic.data.config import DataConfig, TouchingConfig
 from isotypic.data.image_set import ImageSet
-from isotypic.data.writers import image_folder
+from isotypic.data.writers import image_folder, output_folder
 from isotypic.errors import RequestError
 
 COLUMNS = ("labels", "subjects", "split")
@@ -152,23 +153,11 @@ def test_a_difference_is_seen(spoil, tmp_path):
     assert not same(original, read(tmp_path / "out"))
 
 
-class Stopped(Exception):
-    """The process ends here."""
-
-
-def stop_after(count):
-    def progress(done, total):
-        if done >= count:
-            raise Stopped
-
-    return progress
-
-
 def test_what_was_stopped_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(image_folder, "_BLOCK", 4)
+    monkeypatch.setattr(output_folder, "_BLOCK", 4)
     original, out = made(count=30), tmp_path / "out"
-    with pytest.raises(Stopped):
-        image_folder.write(original, out, {"data": "a test"}, stop_after(8))
+    with pytest.raises(KeyboardInterrupt):
+        image_folder.write(original, out, {"data": "a test"}, interrupted_after(8))
     with pytest.raises(RequestError, match="no such image file"):
         read(out)
     times = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}

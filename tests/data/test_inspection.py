@@ -5,10 +5,14 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from isotypic.data.config import DataConfig
+from isotypic.data.copies import find_copies, pixel_hash
 from isotypic.data.image_set import ImageSet
 from isotypic.data.inspection import inspect, part_of
+from isotypic.data.labelled_images import LabelledImages, Origins
+from isotypic.data.labelled_inspection import inspect_labelled
 from isotypic.data.normalisation import Normalisation
-from isotypic.data.splits import split
+from isotypic.data.ragged import Ragged
+from isotypic.data.splits import split, split_labelled
 
 COUNT = 60
 
@@ -85,8 +89,8 @@ def test_copies_are_named_across_parts_first():
     found = inspected(made(pixels_with_copies(), split=GIVEN, names=names))
     assert (found.copies.images, found.copies.across, found.copies.contradicting) == (5, 3, 3)
     assert found.copies.examples == [
-        ["0.png (train, a)", "41.png (test, b)", "50.png (test, a)"],
-        ["5.png (train, b)", "7.png (train, b)"],
+        ["0.png, a (train)", "41.png, b (test)", "50.png, a (test)"],
+        ["5.png, b (train)", "7.png, b (train)"],
     ]
     assert [warning.split(":")[0] for warning in found.warnings] == [
         "3 images have a copy in another part of the split",
@@ -118,3 +122,53 @@ def test_a_class_that_a_part_lacks_is_a_warning():
         "the validation part has no image of class 'a'",
         "the test part has no image of class 'a'",
     ]
+
+
+def test_the_hash_is_of_shape_and_pixels_and_not_of_their_order_in_memory():
+    image = np.arange(24, dtype=np.uint8).reshape(1, 4, 6)
+    turned = np.ascontiguousarray(image.transpose(0, 2, 1)).transpose(0, 2, 1)
+    assert pixel_hash(image) == pixel_hash(turned)
+    assert len({pixel_hash(image), pixel_hash(image.reshape(1, 6, 4)), pixel_hash(image + 1)}) == 3
+
+
+def test_one_copy_is_said_in_the_singular_and_thousands_with_a_comma():
+    hashes = [b"a"] * 1500
+    parts = np.array(["train"] * 1499 + ["test"])
+    found = find_copies(hashes, parts, np.zeros(1500), list(map(str, range(1500))))
+    assert found.warnings == ["1,500 images have a copy in another part of the split: figures there are too good"]
+    assert found.examples == [["0 (train)", "1 (train)", "2 (train)"]]
+
+
+def labelled_set(classes=None):
+    """Eight images of two kinds, row + 1 objects each; the last is a copy of the first."""
+    generator = np.random.default_rng(0)
+    images = [generator.integers(0, 256, (1, 16 + row, 20), dtype=np.uint8) for row in range(8)]
+    labels = [np.zeros(image.shape[1:], np.int32) for image in images]
+    for row, label in enumerate(labels):
+        label[0, : row + 1] = 1 if classes else np.arange(1, row + 2)
+    images[7], labels[7] = images[0], np.zeros_like(labels[0])
+    names, split_ = np.array(list("abcdefgh")), np.repeat(["train", "validation", "test"], [5, 1, 2])
+    origins = Origins(names, split=split_, kinds=np.array(["dark", "light"] * 4), subjects=np.array(list("aabbcdef")))
+    return LabelledImages("made", Ragged.of(images), Ragged.of(labels), origins, classes)
+
+
+def test_labelled_images_are_counted():
+    labelled = labelled_set()
+    found = inspect_labelled(labelled, split_labelled(labelled, DataConfig()))
+    assert [part.images for part in found.parts.values()] == [5, 1, 2]
+    assert [part.objects for part in found.parts.values()] == [15, 6, 7]
+    assert [part.sources for part in found.parts.values()] == [3, 1, 2]
+    assert found.parts["train"].kinds == {"dark": 3, "light": 2}
+    assert found.sizes == ((16, 20), (22, 20))
+    assert found.objects == (0, 3.5, 7)
+    assert found.labelled == 28 / labelled.labels.values.size
+    assert found.normalisation == Normalisation.of_each([labelled.images[row] for row in range(5)], 255.0)
+    assert found.copies.examples == [["a (train)", "h (test)"]]
+    assert found.warnings == found.copies.warnings != []
+
+
+def test_of_labels_that_are_classes_no_objects_are_counted():
+    labelled = labelled_set(classes=("background", "membrane"))
+    found = inspect_labelled(labelled, split_labelled(labelled, DataConfig()))
+    assert found.objects is None
+    assert {part.objects for part in found.parts.values()} == {None}

@@ -1,13 +1,13 @@
-"""``isotypic data``: what a data set holds, and the same data set as a folder of PNG files."""
+"""``isotypic data``: what a data set holds, the same data set as a folder of images, and one that is made."""
 
 from __future__ import annotations
 
 import typer
 
-from isotypic.cli import data_convert, data_inspect
+from isotypic.cli import data_convert, data_inspect, data_make
 
 EXAMPLE = "Example: isotypic data inspect photos/"
 
 command = typer.Typer(no_args_is_help=True)
-command.command("inspect", help=f"{data_inspect.SUMMARY}\n\n{data_inspect.EXAMPLE}")(data_inspect.command)
-command.command("convert", help=f"{data_convert.SUMMARY}\n\n{data_convert.EXAMPLE}")(data_convert.command)
+for name, module in {"inspect": data_inspect, "convert": data_convert, "make": data_make}.items():
+    command.command(name, help=f"{module.SUMMARY}\n\n{module.EXAMPLE}")(module.command)

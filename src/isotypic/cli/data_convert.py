@@ -1,4 +1,4 @@
-"""``isotypic data convert``: a data set as a folder of PNG files."""
+"""``isotypic data convert``: a data set as a folder of images."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from isotypic.cli.data_request import DataPath, Dataset, data_config, shown, state_of
+from isotypic.cli.data_request import AnyDataConfig, DataPath, Dataset, data_config, shown, state_of
 from isotypic.cli.options import Set
-from isotypic.data.catalogue import load
+from isotypic.data.catalogue import load, load_labelled
 from isotypic.data.config import DataConfig
 from isotypic.data.datasets.folder import in_order
 from isotypic.data.image_set import ImageSet
-from isotypic.data.writers.image_folder import TABLE, refuse_taken, write
+from isotypic.data.writers import image_folder, labelled_folder
+from isotypic.data.writers.output_folder import refuse_taken
 from isotypic.errors import RequestError
 
-SUMMARY = "Write a data set as a folder of PNG files, with a table of classes, patients and split."
+SUMMARY = "Write a data set as a folder of images that isotypic, and other programs, can read."
 EXAMPLE = "Example: isotypic data convert pcam/ --out pcam-png --set data.resize=48"
 
 _CACHE = ".cache"
@@ -35,17 +36,32 @@ def command(
     dataset: Dataset = None,
     set_: Set = None,
 ) -> None:
-    """Write what is not there yet of <split>/<class>/<patient>/<number>.png, below the table images.csv."""
-    console, config = Console(), data_config(path, dataset, set_)
+    """Write what is not there yet; a conversion that was stopped goes on when the same command is given again.
+
+    Images with classes become <split>/<class>/<patient>/<number>.png and the table images.csv; images with numbered
+    objects become images/NAME.png and labels/NAME.tif.
+    """
+    convert(data_config(path, dataset, set_), out)
+
+
+def convert(config: AnyDataConfig, out: Path) -> None:
+    """Write the data set of a configuration to a folder, and say where it lies."""
+    console = Console()
     _refuse_inside(config.path, out)
     refuse_taken(out)
     with _cache(out) as cache, shown(console, "writing") as progress:
-        found = load(config, cache)
-        before = write(found, out, _made_of(config), progress)
-    for note in _notes(found):
+        if isinstance(config, DataConfig):
+            found = load(config, cache)
+            count, before = len(found), image_folder.write(found, out, _made_of(config), progress)
+            notes = list(_notes(found))
+        else:
+            labelled = load_labelled(config, cache)
+            count, before = 2 * len(labelled), labelled_folder.write(labelled, out, _made_of(config), progress)
+            notes = []
+    for note in notes:
         console.print(note, highlight=False, markup=False, soft_wrap=True)
-    counted = f"{len(found):,} images" + (f" ({before:,} written before)" if before else "")
-    console.print(f"{counted}: {(out / TABLE).resolve()}", highlight=False, soft_wrap=True)
+    counted = f"{count:,} files" + (f" ({before:,} written before)" if before else "")
+    console.print(f"{counted}: {out.resolve()}", highlight=False, soft_wrap=True)
 
 
 def _refuse_inside(path: Path | None, out: Path) -> None:
@@ -65,7 +81,7 @@ def _cache(out: Path) -> Iterator[Path]:
             out.rmdir()
 
 
-def _made_of(config: DataConfig) -> dict[str, str]:
+def _made_of(config: AnyDataConfig) -> dict[str, str]:
     """Return what tells the images of one request from those of another."""
     return {"data": config.model_dump_json(exclude={"path"}), "files": state_of(config)}
 

@@ -11,31 +11,38 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
 
-from isotypic.configuration import validated
-from isotypic.data.catalogue import DATASETS
-from isotypic.data.config import DataConfig
+from isotypic.configuration import assign, validated
+from isotypic.data.catalogue import DATASETS, LABELLED, recognise_either
+from isotypic.data.config import DataConfig, SegmentationDataConfig
 from isotypic.data.readers.tree import open_tree
 from isotypic.errors import RequestError, unknown
 from isotypic.files import file_state
-from isotypic.tasks.recipe import with_request
+
+AnyDataConfig = DataConfig | SegmentationDataConfig
+Progress = Callable[[int, int], None]
+
+NAMES = (*DATASETS, *LABELLED)
 
 DataPath = Annotated[
     Path | None,
-    typer.Argument(metavar="[PATH]", help="The data set: a folder or a file; none for digits.", show_default=False),
+    typer.Argument(
+        metavar="[PATH]", help="The data set: a folder or a file; none for digits and sticks.", show_default=False
+    ),
 ]
 Dataset = Annotated[
     str | None,
-    typer.Option("--dataset", metavar="NAME", help=f"Read it as {', '.join(DATASETS)}; default by what lies there."),
+    typer.Option("--dataset", metavar="NAME", help=f"Read it as {', '.join(NAMES)}; default by what lies there."),
 ]
 
 _EVERY = 60.0
 """Seconds between two lines where there is no terminal."""
 
 
-def data_config(path: Path | None, dataset: str | None, assignments: list[str] | None) -> DataConfig:
-    """Return the ``data`` section that a command line asks for.
+def data_config(path: Path | None, dataset: str | None, assignments: list[str] | None) -> AnyDataConfig:
+    """Return the ``data`` section that a command line asks for: of images with classes, or with label images.
 
     Args:
         path: where the data set lies.
@@ -45,21 +52,24 @@ def data_config(path: Path | None, dataset: str | None, assignments: list[str] |
     Raises:
         RequestError: nothing is there, a name is unknown, or a value is out of range.
     """
-    if path is None and dataset is None:
-        raise RequestError("expected the path of a data set, or --dataset digits, received neither")
-    if dataset is not None and dataset not in DATASETS:
-        raise unknown("data set", dataset, DATASETS)
     if path is not None and not path.exists():
         raise RequestError(f"{path}: no such file or folder; give the path of a data set")
-    named = {} if dataset is None else {"dataset": dataset, "path": path and str(path.resolve())}
-    raw = with_request({"data": named}, None if named else path, assignments or [])
+    if path is None and dataset is None:
+        raise RequestError("expected the path of a data set, or --dataset digits or sticks, received neither")
+    name = dataset or recognise_either(Path(str(path)))
+    if name not in NAMES:
+        raise unknown("data set", name, NAMES)
+    place = {} if path is None else {"path": str(path.resolve())}
+    raw = assign({"data": {"dataset": name, **place}}, assignments or [])
     strange = sorted(set(raw) - {"data"})
     if strange:
         raise RequestError(f"expected --set data.key=value, received the key {strange[0]!r}")
-    return validated(DataConfig, raw["data"], "data")
+    if name in DATASETS:
+        return validated(DataConfig, raw["data"], "data")
+    return validated(SegmentationDataConfig, raw["data"], "data")
 
 
-def state_of(config: DataConfig) -> str:
+def state_of(config: AnyDataConfig) -> str:
     """Return a text that changes when the files of a data set do."""
     if config.path is None:
         return config.dataset
@@ -67,10 +77,10 @@ def state_of(config: DataConfig) -> str:
 
 
 @contextmanager
-def shown(console: Console, doing: str) -> Iterator[Callable[[int, int], None]]:
+def shown(console: Console, doing: str) -> Iterator[Progress]:
     """Give what shows how many images are done: a bar with the time left, or a line a minute without a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task, lines = bar.add_task(doing, total=None), _Lines(console, doing)
 
         def advance(done: int, total: int) -> None:

@@ -25,11 +25,11 @@ COMMANDS = {
     "check": "Does a network commute with a group, and which layer breaks it?",
     "export": "Write a trained run as one file that runs without this library.",
     "bench": "Time equivariant layers against the plain ones.",
-    "data": "Look into a data set, or write it as a folder of PNG files.",
+    "data": "Look into a data set, write it as a folder of images, or make one.",
 }
 
 
-RESUMED = ("study", "train", "segment", "data convert")
+RESUMED = ("study", "train", "segment", "data convert", "data make")
 """Commands that go on where they were stopped."""
 
 

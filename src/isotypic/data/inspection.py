@@ -1,8 +1,4 @@
-"""What is in a set of images, found in one pass: counts, normalisation, copies, and what grey levels alone tell.
-
-*Copies* are images of the same pixels, told by a hash of 128 bits. A copy in another part of the split is a leak that
-no list of patients shows: a network that has learnt the image by heart is right there. Copies of different classes
-contradict each other.
+"""What is in a set of images with classes, found in one pass.
 
 The *grey-level AUC* of two classes is the area under the ROC curve of the mean of an image, or 1 minus it where the
 first class is the brighter one: 0.5 says that brightness tells nothing, and 1 that it tells everything and shapes need
@@ -11,16 +7,14 @@ not be looked at.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from sklearn.metrics import roc_auc_score
 
+from isotypic.data.copies import Copies, find_copies, pixel_hash
 from isotypic.data.image_set import PARTS, ImageArray, ImageSet
 from isotypic.data.normalisation import Normalisation
 from isotypic.data.splits import Splits
@@ -28,7 +22,6 @@ from isotypic.data.splits import Splits
 TELLING = 0.7
 """Above this grey-level AUC brightness is a warning."""
 
-_NAMED = 3
 _BLOCK = 256
 
 Progress = Callable[[int, int], object]
@@ -50,23 +43,6 @@ class Part:
     classes: dict[str, int]
     patients: int | None
     given: bool
-
-
-@dataclass(frozen=True)
-class Copies:
-    """Images of the same pixels.
-
-    Attributes:
-        images: images that have a copy.
-        across: those of them that have one in another part.
-        contradicting: those of them that have one of another class.
-        examples: some of the images, copies of each other, with part and class; those across parts first.
-    """
-
-    images: int
-    across: int
-    contradicting: int
-    examples: list[list[str]]
 
 
 @dataclass(frozen=True)
@@ -102,25 +78,13 @@ class Inspection:
     @property
     def warnings(self) -> list[str]:
         """What should be looked at before anything is trained, a sentence each."""
-        return [*self._of_parts(), *self._of_copies(), *self._of_levels()]
-
-    def _of_parts(self) -> list[str]:
-        return [
+        lacking = [
             f"the {name} part has no image of class {label!r}"
             for name, part in self.parts.items()
             for label, count in part.classes.items()
             if not count
         ]
-
-    def _of_copies(self) -> list[str]:
-        found = []
-        if self.copies.across:
-            found.append(
-                f"{self.copies.across} images have a copy in another part of the split: figures there are too good"
-            )
-        if self.copies.contradicting:
-            found.append(f"{self.copies.contradicting} images have a copy of another class")
-        return found
+        return [*lacking, *self.copies.warnings, *self._of_levels()]
 
     def _of_levels(self) -> list[str]:
         if self.grey_auc is None or self.grey_auc <= TELLING:
@@ -147,16 +111,17 @@ def inspect(image_set: ImageSet, splits: Splits, progress: Progress | None = Non
     rest = np.sort(np.concatenate([splits.validation, splits.test]))
     for start in range(0, len(rest), _BLOCK):
         seen[rest[start : start + _BLOCK]]
+    given = set() if image_set.split is None else set(image_set.split)
     return Inspection(
         name=image_set.name,
         images=len(image_set),
         shape=image_set.shape,
         dtype=image_set.images.dtype.name,
         classes=image_set.classes,
-        parts={part: _part(image_set, part, getattr(splits, part)) for part in PARTS},
+        parts={part: _part(image_set, getattr(splits, part), part in given) for part in PARTS},
         normalisation=normalisation,
-        grey_auc=_grey_auc(image_set, seen.means),
-        copies=_copies(image_set, part_of(splits), seen.hashes),
+        grey_auc=_grey_auc(image_set.labels, seen.means) if len(image_set.classes) == 2 else None,
+        copies=find_copies(seen.hashes, part_of(splits), image_set.labels, _names(image_set)),
     )
 
 
@@ -179,49 +144,35 @@ class _Seen:
         self.images, self.progress = images, progress
         self.shape, self.dtype, self.ndim = images.shape, images.dtype, images.ndim
         self.means = np.zeros(len(images))
-        self.hashes = np.zeros(len(images), "S16")
+        self.hashes = [b""] * len(images)
         self._read = 0
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, rows: Any) -> np.ndarray:
-        found = np.ascontiguousarray(self.images[rows])
+        found = np.asarray(self.images[rows])
         self.means[rows] = found.mean((1, 2, 3), dtype=np.float64)
-        self.hashes[rows] = np.array([blake2b(image.data, digest_size=16).digest() for image in found], "S16")
+        for row, image in zip(rows, found, strict=True):
+            self.hashes[row] = pixel_hash(image)
         self._read += len(found)
         if self.progress is not None:
             self.progress(self._read, len(self))
         return found
 
 
-def _part(image_set: ImageSet, name: str, rows: np.ndarray) -> Part:
+def _part(image_set: ImageSet, rows: np.ndarray, given: bool) -> Part:
     counts = np.bincount(image_set.labels[rows], minlength=len(image_set.classes)).tolist()
-    return Part(
-        images=len(rows),
-        classes=dict(zip(image_set.classes, counts, strict=True)),
-        patients=None if image_set.subjects is None else len(np.unique(image_set.subjects[rows])),
-        given=image_set.split is not None and name in image_set.split,
-    )
+    patients = None if image_set.subjects is None else len(np.unique(image_set.subjects[rows]))
+    return Part(len(rows), dict(zip(image_set.classes, counts, strict=True)), patients, given)
 
 
-def _grey_auc(image_set: ImageSet, means: np.ndarray) -> float | None:
-    if len(image_set.classes) != 2:
-        return None
-    auc = float(roc_auc_score(image_set.labels, means))
+def _grey_auc(labels: np.ndarray, means: np.ndarray) -> float:
+    auc = float(roc_auc_score(labels, means))
     return max(auc, 1 - auc)
 
 
-def _copies(image_set: ImageSet, parts: np.ndarray, hashes: np.ndarray) -> Copies:
-    _, group, count = np.unique(hashes, return_inverse=True, return_counts=True)
-    table = pd.DataFrame({"row": np.arange(len(group)), "group": group, "part": parts, "label": image_set.labels})
-    groups = table[count[group] > 1].groupby("group", sort=False)
-    across, contradicting = (groups[column].transform("nunique") > 1 for column in ("part", "label"))
-    shown = Counter({name: bool(across[rows[0]]) for name, rows in groups.groups.items()}).most_common(_NAMED)
-    examples = [[_named(image_set, parts, row) for row in groups.groups[name][:_NAMED]] for name, _ in shown]
-    return Copies(len(across), int(across.sum()), int(contradicting.sum()), examples)
-
-
-def _named(image_set: ImageSet, parts: np.ndarray, row: int) -> str:
-    name = f"image {row}" if image_set.names is None else str(image_set.names[row])
-    return f"{name} ({parts[row]}, {image_set.classes[image_set.labels[row]]})"
+def _names(image_set: ImageSet) -> list[str]:
+    """Return what every image is called, with its class."""
+    names = [f"image {row}" for row in range(len(image_set))] if image_set.names is None else image_set.names
+    return [f"{name}, {image_set.classes[label]}" for name, label in zip(names, image_set.labels, strict=True)]
