@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import h5py
 import numpy as np
 import pytest
 from lookalikes import name, pack, write_pcam
@@ -135,6 +136,23 @@ def cut_pack(folder):
     os.truncate(path, path.stat().st_size - 2000)
 
 
+def rewritten(part, key, **datasets):
+    def spoil(folder):
+        with h5py.File(folder / name(part, key), "w") as file:
+            for dataset, values in datasets.items():
+                file[dataset] = values
+
+    return spoil
+
+
+def exchanged(folder):
+    """The images and labels of validation and test under each other's names."""
+    for key in ("x", "y"):
+        one, other, beside = folder / name("valid", key), folder / name("test", key), folder / "beside"
+        for source, target in ((one, beside), (other, one), (beside, other)):
+            source.rename(target)
+
+
 def none(folder):
     pass
 
@@ -144,6 +162,15 @@ BAD = {
     "HDF5 cut short": (cut, (), "cannot be read as HDF5"),
     "gzip cut short": (cut_pack, (), "cannot be unpacked"),
     "a slide in two parts": (leaking, (), "the split leaks: patient 'camelyon16_train_00' is in test and train"),
+    "no x": (rewritten("test", "x", images=np.zeros((20, 24, 24, 3), np.uint8)), (), "received none; it has images"),
+    "x of floats": (rewritten("test", "x", x=np.zeros((20, 24, 24, 3))), (), "received [20, 24, 24, 3] of float64"),
+    "fewer labels": (rewritten("test", "y", y=np.ones((19, 1, 1, 1), np.uint8)), (), "20 images, and 19 labels in"),
+    "a label of 2": (rewritten("test", "y", y=np.full((20, 1, 1, 1), 2)), (), "expected labels 0 and 1, received 2"),
+    "swapped": (
+        exchanged,
+        (),
+        "the labels of valid are not what its table says; they are those of test: the files are",
+    ),
     "an unknown set": (none, ("--dataset", "pcan"), "unknown data set 'pcan': did you mean 'pcam'"),
     "another reader": (none, ("--dataset", "cifar"), "no batches of CIFAR"),
     "an unknown key": (none, ("--set", "data.colr=grey"), "unknown key 'colr': did you mean 'colour'"),
