@@ -195,6 +195,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(what, spoil, words, messag
 def test_requests_without_a_place_are_refused(isotypic, pcam, tmp_path):
     for words, message in (
         (("inspect",), "expected the path of a data set, or --dataset digits"),
+        (("inspect", "--dataset", "cifar"), "the data set 'cifar' needs a path; give it as the first argument"),
         (("inspect", tmp_path / "nowhere"), "nowhere: no such file or folder; give the path"),
         (("inspect", pcam, "--dataset", "digits"), "comes with scikit-learn and reads no path"),
         (("convert", pcam, "--out", pcam / "png"), "expected --out outside the data set"),
@@ -248,3 +249,18 @@ def test_what_is_both_is_told_by_its_folders(tmp_path):
             (root / file).parent.mkdir(parents=True, exist_ok=True)
             (root / file).touch()
         assert recognise_either(root) == reader, files
+
+
+@pytest.mark.parametrize("what", ["inspect", "convert", "make"])
+def test_every_command_of_data_has_help_with_an_example(isotypic, what):
+    assert f"Example: isotypic data {what}" in " ".join(isotypic("data", what, "--help").stdout.split())
+
+
+def test_names_in_brackets_are_printed_as_they_are(isotypic, tmp_path):
+    for label in ("[red]", "[bold]"):
+        for number in range(6):
+            (tmp_path / "set" / label).mkdir(parents=True, exist_ok=True)
+            Image.new("L", (8, 8), 10 * number + len(label)).save(tmp_path / "set" / label / f"{number}.png")
+    answer = isotypic("data", "inspect", tmp_path / "set")
+    assert answer.returncode == 0, answer.stderr
+    assert "2: [bold], [red]" in answer.stdout

@@ -61,7 +61,7 @@ def convert(config: AnyDataConfig, out: Path) -> None:
     for note in notes:
         console.print(note, highlight=False, markup=False, soft_wrap=True)
     counted = f"{count:,} files" + (f" ({before:,} written before)" if before else "")
-    console.print(f"{counted}: {out.resolve()}", highlight=False, soft_wrap=True)
+    console.print(f"{counted}: {out.resolve()}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _refuse_inside(path: Path | None, out: Path) -> None:

@@ -19,6 +19,8 @@ from isotypic.data.config import DataConfig
 from isotypic.data.inspection import Inspection, inspect
 from isotypic.data.labelled_inspection import LabelledInspection, inspect_labelled
 from isotypic.data.splits import split, split_labelled
+from isotypic.errors import RequestError
+from isotypic.studies.systems.png import can_draw
 
 SUMMARY = "Say what isotypic sees in a data set: classes, patients, split, statistics, copies."
 EXAMPLE = "Example: isotypic data inspect photos/ --picture photos.png"
@@ -35,6 +37,8 @@ def command(
 ) -> None:
     """Read every image once; nothing is left but the picture."""
     console, config = Console(), data_config(path, dataset, set_)
+    if picture is not None and not can_draw():
+        raise RequestError("--picture needs matplotlib; install isotypic[report]")
     with TemporaryDirectory(prefix="isotypic-") as cache, shown(Console(stderr=True), "reading") as progress:
         seen = _inspected(config, Path(cache), picture, progress)
     if json_:
@@ -42,7 +46,7 @@ def command(
         return
     say(console, seen, config)
     if picture is not None:
-        console.print(f"picture: {picture.resolve()}", highlight=False, soft_wrap=True)
+        console.print(f"picture: {picture.resolve()}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _inspected(

@@ -25,6 +25,8 @@ AnyDataConfig = DataConfig | SegmentationDataConfig
 Progress = Callable[[int, int], None]
 
 NAMES = (*DATASETS, *LABELLED)
+PATHLESS = ("digits", "sticks")
+"""Data sets that lie nowhere."""
 
 DataPath = Annotated[
     Path | None,
@@ -64,6 +66,8 @@ def data_config(path: Path | None, dataset: str | None, assignments: list[str] |
     strange = sorted(set(raw) - {"data"})
     if strange:
         raise RequestError(f"expected --set data.key=value, received the key {strange[0]!r}")
+    if name not in PATHLESS and raw["data"].get("path") is None:
+        raise RequestError(f"the data set {name!r} needs a path; give it as the first argument")
     if name in DATASETS:
         return validated(DataConfig, raw["data"], "data")
     return validated(SegmentationDataConfig, raw["data"], "data")

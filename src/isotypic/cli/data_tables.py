@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from isotypic.cli.data_request import AnyDataConfig
@@ -22,9 +23,9 @@ Facts = Iterable[tuple[str, str]]
 def say(console: Console, seen: Inspection | LabelledInspection, config: AnyDataConfig) -> None:
     """Print what is in a set, and what should be looked at."""
     facts, counts = _of_classes(seen) if isinstance(seen, Inspection) else _of_objects(seen)
-    table = Table(title=f"{seen.name}, read as {config.dataset}", title_justify="left", show_header=False)
+    table = Table(title=f"{escape(seen.name)}, read as {config.dataset}", title_justify="left", show_header=False)
     for name, value in (*facts, ("split", _split(seen.parts, config)), *_measured(seen.normalisation, seen.copies)):
-        table.add_row(name, value)
+        table.add_row(name, escape(value))
     console.print(table)
     console.print(counts)
     for group in seen.copies.examples:
@@ -43,12 +44,10 @@ def _of_classes(seen: Inspection) -> tuple[Facts, Table]:
         ("patients", "none is in two parts" if known else "not known: that none is in two parts cannot be checked"),
     ]
     if seen.grey_auc is not None:
-        facts.append(
-            ("grey-level AUC", f"{seen.grey_auc:.3f}: how far the mean of an image tells the class; .5 is chance")
-        )
+        facts.append(("grey-level AUC", f"{seen.grey_auc:.3f} by the mean of an image alone; .5 is chance"))
     table = _table("class", seen.parts)
     for label in seen.classes[:MOST]:
-        table.add_row(label, *_summed([part.classes[label] for part in seen.parts.values()]))
+        table.add_row(escape(label), *_summed([part.classes[label] for part in seen.parts.values()]))
     if len(seen.classes) > MOST:
         table.add_row(f"... {len(seen.classes) - MOST} more")
     _add_sums(table, "patients", [(part.images, part.patients) for part in seen.parts.values()])
@@ -68,7 +67,7 @@ def _of_objects(seen: LabelledInspection) -> tuple[Facts, Table]:
     facts.append(("labelled", f"{seen.labelled:.1%} of the pixels"))
     table = _table("", seen.parts)
     for kind in dict.fromkeys(kind for part in seen.parts.values() for kind in part.kinds):
-        table.add_row(kind, *_summed([part.kinds.get(kind, 0) for part in seen.parts.values()]))
+        table.add_row(escape(kind), *_summed([part.kinds.get(kind, 0) for part in seen.parts.values()]))
     _add_sums(table, "sources", [(part.images, part.sources) for part in seen.parts.values()])
     objects = [part.objects for part in seen.parts.values() if part.objects is not None]
     if objects:
@@ -78,10 +77,9 @@ def _of_objects(seen: LabelledInspection) -> tuple[Facts, Table]:
 
 def _measured(fit: Normalisation, copies: Copies) -> Facts:
     mean, deviation = (", ".join(f"{value:.4f}" for value in values) for values in (fit.mean, fit.std))
-    across = f", {copies.across:,} with one in another part" if copies.images else ""
     yield "mean", f"{mean} of full white, in the training part"
     yield "deviation", deviation
-    yield "copies", f"{copies.images:,} images with the pixels of another{across}" if copies.images else "none"
+    yield "copies", f"{copies.images:,} images, {copies.across:,} of them across parts" if copies.images else "none"
 
 
 def _split(parts: Mapping[str, Part | LabelledPart], config: AnyDataConfig) -> str:

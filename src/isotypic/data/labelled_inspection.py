@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -88,13 +89,13 @@ def inspect_labelled(labelled: LabelledImages, splits: Splits, progress: Progres
         splits: their parts.
         progress: told how far it has come.
     """
-    hashes, most = [b""] * len(labelled), np.zeros(len(labelled), np.int64)
+    hashes, most, done = [b""] * len(labelled), np.zeros(len(labelled), np.int64), count(1)
 
     def read(rows: np.ndarray) -> Iterator[np.ndarray]:
         for row in rows.tolist():
             hashes[row], most[row] = pixel_hash(labelled.images[row]), labelled.labels[row].max(initial=0)
             if progress is not None:
-                progress(len(hashes) - hashes.count(b""), len(labelled))
+                progress(next(done), len(labelled))
             yield labelled.images[row]
 
     normalisation = Normalisation.of_each(read(splits.train), labelled.value_range)
