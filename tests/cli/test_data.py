@@ -264,3 +264,10 @@ def test_names_in_brackets_are_printed_as_they_are(isotypic, tmp_path):
     answer = isotypic("data", "inspect", tmp_path / "set")
     assert answer.returncode == 0, answer.stderr
     assert "2: [bold], [red]" in answer.stdout
+
+
+def test_without_a_terminal_lines_say_how_far_it_is(isotypic, tmp_path, monkeypatch):
+    monkeypatch.setattr("isotypic.cli.data_request._EVERY", 0.0)
+    said = isotypic("data", "convert", "--dataset", "digits", "--out", tmp_path / "digits").stdout.splitlines()
+    assert re.fullmatch(r"writing: 64 of 1,797; \d+:\d\d:\d\d left", said[0])
+    assert said[-2:] == ["writing: 1,797 of 1,797; 0:00:00 left", f"1,797 files: {tmp_path / 'digits'}"]

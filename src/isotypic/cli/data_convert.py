@@ -10,9 +10,9 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
 
 from isotypic.cli.data_request import AnyDataConfig, DataPath, Dataset, data_config, shown, state_of
+from isotypic.cli.following import plain_console
 from isotypic.cli.options import Set
 from isotypic.data.catalogue import load, load_labelled
 from isotypic.data.config import DataConfig
@@ -46,7 +46,7 @@ def command(
 
 def convert(config: AnyDataConfig, out: Path) -> None:
     """Write the data set of a configuration to a folder, and say where it lies."""
-    console = Console()
+    console = plain_console()
     _refuse_inside(config.path, out)
     refuse_taken(out)
     with _cache(out) as cache, shown(console, "writing") as progress:

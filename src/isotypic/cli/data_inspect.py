@@ -13,6 +13,7 @@ from rich.console import Console
 from isotypic.cli.data_pictures import draw, draw_labelled
 from isotypic.cli.data_request import AnyDataConfig, DataPath, Dataset, Progress, data_config, shown
 from isotypic.cli.data_tables import say
+from isotypic.cli.following import plain_console
 from isotypic.cli.options import Set
 from isotypic.data.catalogue import load, load_labelled
 from isotypic.data.config import DataConfig
@@ -36,7 +37,7 @@ def command(
     ] = None,
 ) -> None:
     """Read every image once; nothing is left but the picture."""
-    console, config = Console(), data_config(path, dataset, set_)
+    console, config = plain_console(), data_config(path, dataset, set_)
     if picture is not None and not can_draw():
         raise RequestError("--picture needs matplotlib; install isotypic[report]")
     with TemporaryDirectory(prefix="isotypic-") as cache, shown(Console(stderr=True), "reading") as progress:

@@ -82,13 +82,18 @@ def state_of(config: AnyDataConfig) -> str:
 
 @contextmanager
 def shown(console: Console, doing: str) -> Iterator[Progress]:
-    """Give what shows how many images are done: a bar with the time left, or a line a minute without a terminal."""
+    """Give what shows how much is done: a bar with the time left, or a line a minute without a terminal.
+
+    What was there before the first call does not count for the pace.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task, lines = bar.add_task(doing, total=None), _Lines(console, doing)
 
         def advance(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
+            if bar.tasks[0].total is None:
+                bar.reset(task, completed=done, total=total)
+            bar.update(task, completed=done)
             if not console.is_terminal:
                 lines(done, total)
 
@@ -111,4 +116,4 @@ class _Lines:
             return
         self.said = now
         left = timedelta(seconds=round((now - self.start) / (done - self.before) * (total - done)))
-        self.console.print(f"{self.doing}: {done:,} of {total:,} images; {left} left", highlight=False)
+        self.console.print(f"{self.doing}: {done:,} of {total:,}; {left} left", highlight=False)
