@@ -44,7 +44,10 @@ def test_commands_exist_with_their_options(page, line):
         return
     assert program == "isotypic"
     assert name in COMMANDS
-    parameters = inspect.signature(import_module(f"isotypic.cli.{name}").command).parameters
+    command = import_module(f"isotypic.cli.{name}").command
+    if not inspect.isfunction(command):  # a group of commands
+        command = import_module(f"isotypic.cli.{name}_{words[0]}").command
+    parameters = inspect.signature(command).parameters
     for option in (word.removeprefix("--").replace("-", "_") for word in words if word.startswith("--")):
         assert option in {parameter.rstrip("_") for parameter in parameters}, option
 

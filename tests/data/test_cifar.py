@@ -5,38 +5,12 @@ import re
 
 import numpy as np
 import pytest
+from lookalikes import CIFAR_EACH, write_cifar
 
 from isotypic.data.catalogue import load, recognise
 from isotypic.data.config import DataConfig
 from isotypic.data.datasets.cifar import FORMS
 from isotypic.errors import RequestError
-
-EACH = 4
-
-
-def write(folder, name):
-    """Write every batch of a form; return images and labels in their order."""
-    form, generator = FORMS[name], np.random.default_rng(0)
-    classes = [f"class{number}" for number in range(100 if "100" in name else 10)]
-    images, labels = [], []
-    for file in (*form.train, form.test):
-        x = generator.integers(0, 256, (EACH, 3072), dtype=np.uint8)
-        y = generator.integers(0, len(classes), EACH)
-        if form.header:
-            header = np.zeros((EACH, form.header), np.uint8)
-            header[:, form.labels] = y
-            (folder / file).write_bytes(np.hstack([header, x]).tobytes())
-        else:
-            content = {b"data": x, form.labels.encode(): y.tolist(), b"batch_label": b"batch"}
-            (folder / file).write_bytes(pickle.dumps(content, protocol=2))
-        images.append(x.reshape(-1, 3, 32, 32))
-        labels += y.tolist()
-    if form.header:
-        (folder / form.names).write_text("\n".join(classes) + "\n")
-    else:
-        key = b"label_names" if form.labels == "labels" else b"fine_label_names"
-        (folder / form.names).write_bytes(pickle.dumps({key: [c.encode() for c in classes]}, protocol=2))
-    return np.concatenate(images), labels
 
 
 def loaded(folder, **config):
@@ -45,14 +19,14 @@ def loaded(folder, **config):
 
 @pytest.mark.parametrize("name", list(FORMS))
 def test_every_form_gives_what_was_written(name, tmp_path):
-    images, labels = write(tmp_path, name)
+    images, labels = write_cifar(tmp_path, name)
     found = loaded(tmp_path)
     assert recognise(tmp_path) == "cifar"
     assert np.array_equal(found.images, images)
     assert found.labels.tolist() == labels
     assert found.name == name.partition(",")[0]
     assert found.classes[:2] == ("class0", "class1")
-    assert found.split.tolist() == ["train"] * (len(labels) - EACH) + ["test"] * EACH
+    assert found.split.tolist() == ["train"] * (len(labels) - CIFAR_EACH) + ["test"] * CIFAR_EACH
     assert loaded(tmp_path, colour="grey").shape == (1, 32, 32)
 
 
@@ -82,7 +56,7 @@ WRONG = {
 
 @pytest.mark.parametrize(("name", "spoil", "message"), WRONG.values(), ids=WRONG)
 def test_wrong_batches_are_named(name, spoil, message, tmp_path, capsys):
-    write(tmp_path, name)
+    write_cifar(tmp_path, name)
     spoil(tmp_path)
     with pytest.raises(RequestError, match=re.escape(message)):
         loaded(tmp_path)

@@ -25,10 +25,11 @@ COMMANDS = {
     "check": "Does a network commute with a group, and which layer breaks it?",
     "export": "Write a trained run as one file that runs without this library.",
     "bench": "Time equivariant layers against the plain ones.",
+    "data": "Look into a data set, write it as a folder of images, or make one.",
 }
 
 
-RESUMED = ("study", "train", "segment")
+RESUMED = ("study", "train", "segment", "data convert", "data make")
 """Commands that go on where they were stopped."""
 
 
@@ -42,8 +43,7 @@ def application(asked: str | None) -> typer.Typer:
     app.callback()(_root)
     for name, summary in COMMANDS.items():
         if name == asked:
-            module = import_module(f"isotypic.cli.{name}")
-            app.command(name, help=f"{summary}\n\n{module.EXAMPLE}")(module.command)
+            _add(app, name, summary)
         else:
             app.command(name, help=summary)(_not_loaded(name))
     return app
@@ -59,9 +59,19 @@ def main() -> None:
         errors.print(f"[bold red]error:[/] {escape(str(error))}")
         sys.exit(2)
     except KeyboardInterrupt:
-        resumed = words and words[0] in RESUMED
+        resumed = " ".join(words).startswith(RESUMED)
         errors.print("stopped; the same command goes on from here" if resumed else "stopped")
         sys.exit(130)
+
+
+def _add(app: typer.Typer, name: str, summary: str) -> None:
+    """Load a command, or a group of commands."""
+    module = import_module(f"isotypic.cli.{name}")
+    summary = f"{summary}\n\n{module.EXAMPLE}"
+    if isinstance(module.command, typer.Typer):
+        app.add_typer(module.command, name=name, help=summary)
+    else:
+        app.command(name, help=summary)(module.command)
 
 
 def _say_version(asked: bool) -> None:

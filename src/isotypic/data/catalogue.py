@@ -132,3 +132,22 @@ def recognise_labelled(path: Path) -> str:
     if bbbc038.recognises(names):
         return "bbbc038"
     return "stack" if stack.recognises(names) else "labelled_folder"
+
+
+def recognise_either(path: Path) -> str:
+    """Return the name of the data set of either kind that reads a path; of classes, where both kinds do.
+
+    Raises:
+        RequestError: nothing is there, or it is a file of another kind.
+    """
+    if path.is_file() and path.suffix.lower() in SUFFIXES:
+        return recognise_labelled(path)
+    if path.suffix.lower() != ".zip" and not path.is_dir():
+        return recognise(path)
+    names = open_tree(path).names
+    tables = any(Path(name).suffix.lower() == ".csv" and "/" not in name for name in names)
+    labels = labelled_folder.recognises(names) or stack.recognises(names)
+    volumes = any(Path(name).suffix.lower() in SUFFIXES for name in names) and not pcam.recognises(names)
+    if (labels and not tables and not bbbc038.recognises(names)) or volumes:
+        return recognise_labelled(path)
+    return recognise(path)

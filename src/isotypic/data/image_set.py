@@ -44,6 +44,7 @@ class ImageSet:
         classes: the names of the classes.
         subjects: ``[N]`` str, the patient (or group) of each image, or None.
         split: ``[N]`` str in ``train``, ``validation``, ``test``: the split the set came with, or None.
+        names: ``[N]`` str, the file of each image, or None where it has none of its own.
 
     Raises:
         RequestError: the arrays disagree, the set is empty or of one class, a label is out of range, or the
@@ -56,10 +57,11 @@ class ImageSet:
     classes: tuple[str, ...]
     subjects: np.ndarray | None = None
     split: np.ndarray | None = None
+    names: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         _check_images(self.name, self.images)
-        for what in ("labels", "subjects", "split"):
+        for what in ("labels", "subjects", "split", "names"):
             check_length(self.name, what, getattr(self, what), len(self.images))
         check_labels(self.name, self.labels, self.classes)
         if self.split is not None:

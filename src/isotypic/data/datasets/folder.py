@@ -12,6 +12,8 @@ wherever the name occurs: the same name under two classes or in two parts is the
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +46,7 @@ class _Listing:
 
 
 def load(config: DataConfig, cache: Path) -> ImageSet:
-    """Return the images of a folder as a memory map in ``cache``; classes are in alphabetical order.
+    """Return the images of a folder as a memory map in ``cache``; classes are as of :func:`in_order`.
 
     Args:
         config: ``path`` is the folder; also the names of the table and its columns, ``resize`` and
@@ -62,15 +64,27 @@ def load(config: DataConfig, cache: Path) -> ImageSet:
     if not root.is_dir():
         raise RequestError(f"{root}: no such folder; give --data PATH with a folder of images")
     listing = _listed(root, config)
-    names, labels = np.unique(np.array(listing.labels), return_inverse=True)
-    labels, classes = labels.astype(np.int64), tuple(str(name) for name in names)
+    classes = in_order(listing.labels)
+    number = {name: index for index, name in enumerate(classes)}
+    labels = np.array([number[name] for name in listing.labels], dtype=np.int64)
     subjects = None if listing.subjects is None else np.array(listing.subjects)
     split = None if listing.split is None else np.array(listing.split)
     _check(str(root), labels, classes, subjects, split)
     if config.class_of_patient:
         _refuse_mixed_patients(str(root), listing)
     images = decoded(root, listing.files, config, cache)
-    return ImageSet(root.resolve().name, images, labels, classes, subjects=subjects, split=split)
+    names = np.array([os.path.relpath(file, root) for file in listing.files])
+    return ImageSet(root.resolve().name, images, labels, classes, subjects=subjects, split=split, names=names)
+
+
+def in_order(labels: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of classes in alphabetical order; whole numbers in that of the numbers.
+
+    >>> in_order(["b", "a", "10"]), in_order(["10", "9", "9"])
+    (('10', 'a', 'b'), ('9', '10'))
+    """
+    names = sorted(set(labels))
+    return tuple(sorted(names, key=int) if all(map(str.isdecimal, names)) else names)
 
 
 def _check(

@@ -81,6 +81,18 @@ def load(config: SegmentationDataConfig, cache: Path) -> LabelledImages:
     )
 
 
+def recognises(names: Sequence[str]) -> bool:
+    """Return whether some file names pair images with labels in one of the layouts."""
+    folders = {parent for name in names for parent in _parents(name)}
+    roots = [folder.removesuffix("images") for folder in folders if _is(folder, "images")]
+    stems = {
+        Path(name).with_suffix("").as_posix() for name in names if Path(name).suffix.lower() in micrograph.SUFFIXES
+    }
+    return any(f"{root}{name}" in folders for root in roots for name in _FOLDERS) or any(
+        f"{stem}{suffix}" in stems for stem in stems for suffix in _SUFFIXES
+    )
+
+
 def sources(tree: Tree) -> list[Source]:
     """Return the images with their labels, in the order of their names.
 

@@ -1,0 +1,1 @@
+"""One format of a set of images a module."""
