@@ -29,7 +29,7 @@ COMMANDS = {
 }
 
 
-RESUMED = ("study", "train", "segment", "data convert", "data make")
+RESUMED = ("study", "train", "segment", "predict", "data convert", "data make")
 """Commands that go on where they were stopped."""
 
 
