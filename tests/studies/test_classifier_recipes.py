@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from laws import BROKEN, TOLERANCE
+from laws import BROKEN, TOLERANCE, signal
 from lookalikes import write_pcam
 from PIL import Image
 
 from isotypic.data.datasets.folder import load
 from isotypic.errors import RequestError
 from isotypic.groups import named
+from isotypic.metrics.equivariance import equivariance_error
+from isotypic.models.catalogue import build
 from isotypic.studies.spec import model_recipe, settings_of
 from isotypic.tasks.classification import invariance_error
 from isotypic.tasks.recipe import read_recipe, recipe_of, with_request
@@ -159,3 +161,42 @@ def test_imagenets_normalisation_is_of_colours(pcam, tmp_path):
     grey = recipe_of(with_request(raw, pcam, [*QUICK, *SMALL["densenet"], "data.colour=grey"]))
     with pytest.raises(RequestError, match="expected RGB images to normalise as ImageNet, received 1 channels"):
         train(grey, material(grey, tmp_path), found.splits.train, seed=0)
+
+
+FULL = {"oral": (1, [(80, 80), (95, 95), (97, 97)])} | {
+    name: (3, [(96, 96), (95, 95), (97, 97), *([] if name == "all-gconv" else [(33, 48)])])
+    for name, group in SINGLE.items()
+    if group != "trivial"
+}
+"""Channels and sizes; VGG16 takes images from 80 pixels a side on, and All-CNN from 94."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FULL)
+def test_the_logits_are_identical_after_training_at_full_width(name):
+    """Under all elements, in float64 and on every size that the network takes; a plain network's are not."""
+    channels, sizes = FULL[name]
+    raw = read_recipe(name)
+    group = raw["model"]["group"] if name in SINGLE else "p4"
+    for which in (group, "trivial"):
+        torch.manual_seed(0)
+        config = recipe_of({**raw, "model": {**raw["model"], "group": which}}).model
+        network, updating = fitted(build(config, channels, 2), signal(4, channels, *sizes[0], dtype=torch.float32))
+        errors = [
+            float(equivariance_error(network, signal(2, channels, *size, seed=1), named(group)).max()) for size in sizes
+        ]
+        assert updating > 0
+        if which == "trivial":
+            assert max(errors) > BROKEN, "the control"
+        else:
+            assert max(errors) < TOLERANCE["float64"]
+
+
+def fitted(network, images):
+    """Make a step of training; return the network in float64, and how far its weights went."""
+    before = [weight.detach().clone() for weight in network.parameters()]
+    chosen = torch.optim.Adam(network.train().parameters(), 1e-3)
+    torch.nn.functional.cross_entropy(network(images), torch.arange(len(images)) % 2).backward()
+    chosen.step()
+    moved = max((a - b).abs().max().item() for a, b in zip(before, network.parameters(), strict=True))
+    return network.double().eval(), moved
