@@ -20,7 +20,7 @@ from skimage.data import immunohistochemistry
 from skimage.io import imread
 from torch import Tensor
 
-from isotypic.data.augmentation import augmentation
+from isotypic.data.augmentations.catalogue import augmentation
 from isotypic.data.normalisation import Normalisation
 
 SIDE, GAP, LABEL, DRAWS, COLOURS = 96, 4, 92, 5, 128

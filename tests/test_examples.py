@@ -8,7 +8,7 @@ import pytest
 import torch
 from laws import BROKEN
 
-from isotypic.data.augmentation import AUGMENTATIONS, REPORTS
+from isotypic.data.augmentations.catalogue import AUGMENTATIONS, REPORTS
 
 FOLDER = Path(__file__).parents[1] / "examples"
 DOCS = Path(__file__).parents[1] / "docs"

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import binomtest
 
-from isotypic.data.augmentation import (
+from isotypic.data.augmentations.catalogue import (
     AUGMENTATIONS,
     MOVES,
     PHOTOMETRIC,
@@ -17,7 +17,7 @@ from isotypic.data.augmentation import (
     augmentation,
     parts_of,
 )
-from isotypic.data.intensity import intensity
+from isotypic.data.augmentations.intensity import intensity
 from isotypic.data.normalisation import Normalisation
 from isotypic.errors import RequestError
 
@@ -189,7 +189,7 @@ def test_mixed_precision_would_move_pixels(monkeypatch):
     images, change = photographs(40), augmentation("tilt45")
     torch.manual_seed(0)
     expected = change(images)
-    monkeypatch.setattr("isotypic.data.augmentation.as_they_are", lambda images: nullcontext())
+    monkeypatch.setattr("isotypic.data.augmentations.catalogue.as_they_are", lambda images: nullcontext())
     torch.manual_seed(0)
     with torch.autocast("cpu", torch.bfloat16):
         assert (change(images) - expected).abs().max() > 0.1

@@ -5,11 +5,11 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from isotypic.data.config import DataConfig
-from isotypic.data.copies import find_copies, pixel_hash
 from isotypic.data.image_set import ImageSet
-from isotypic.data.inspection import inspect, part_of
+from isotypic.data.inspection.classified import inspect, part_of
+from isotypic.data.inspection.copies import find_copies, pixel_hash
+from isotypic.data.inspection.labelled import inspect_labelled
 from isotypic.data.labelled_images import LabelledImages, Origins
-from isotypic.data.labelled_inspection import inspect_labelled
 from isotypic.data.normalisation import Normalisation
 from isotypic.data.ragged import Ragged
 from isotypic.data.splits import split, split_labelled

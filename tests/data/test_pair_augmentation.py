@@ -3,8 +3,8 @@ import re
 import pytest
 import torch
 
-from isotypic.data.augmentation import AUGMENTATIONS, MOVES, augmentation, pair_augmentation
-from isotypic.data.intensity import INTENSITIES, RandomIntensity, Ranges, intensity, tone_curve
+from isotypic.data.augmentations.catalogue import AUGMENTATIONS, MOVES, augmentation, pair_augmentation
+from isotypic.data.augmentations.intensity import INTENSITIES, RandomIntensity, Ranges, intensity, tone_curve
 from isotypic.errors import RequestError
 
 EXACT = ["none", "rot90", "flips", "d4", "flips25", "flips30"]

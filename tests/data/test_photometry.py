@@ -3,8 +3,8 @@ import torch
 from scipy.stats import binomtest, kstest
 from skimage.color import rgb2hsv
 
+from isotypic.data.augmentations.photometry import OfLevels, blur, in_turn, light, lose_pixels, one_of, stain
 from isotypic.data.normalisation import Normalisation
-from isotypic.data.photometry import OfLevels, blur, in_turn, light, lose_pixels, one_of, stain
 
 COUNT = 500
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from isotypic.data.augmentation import augmentation
-from isotypic.data.warps import elastic, shear, turn
+from isotypic.data.augmentations.catalogue import augmentation
+from isotypic.data.augmentations.warps import elastic, shear, turn
 
 SIDE = 41
 REACH = 5

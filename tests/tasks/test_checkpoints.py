@@ -6,7 +6,7 @@ import segmenters
 import torch
 from resuming import kept, same, stop_after
 
-from isotypic.data.augmentation import AUGMENTATIONS
+from isotypic.data.augmentations.catalogue import AUGMENTATIONS
 from isotypic.data.image_set import ImageSet
 from isotypic.data.splits import Splits
 from isotypic.errors import RequestError

@@ -17,8 +17,8 @@ from isotypic.cli.following import plain_console
 from isotypic.cli.options import Set
 from isotypic.data.catalogue import load, load_labelled
 from isotypic.data.config import DataConfig
-from isotypic.data.inspection import Inspection, inspect
-from isotypic.data.labelled_inspection import LabelledInspection, inspect_labelled
+from isotypic.data.inspection.classified import Inspection, inspect
+from isotypic.data.inspection.labelled import LabelledInspection, inspect_labelled
 from isotypic.data.splits import split, split_labelled
 from isotypic.errors import RequestError
 from isotypic.studies.systems.png import can_draw

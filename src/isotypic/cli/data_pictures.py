@@ -10,7 +10,7 @@ from skimage.segmentation import find_boundaries
 
 from isotypic.cli.data_tables import MOST
 from isotypic.data.image_set import PARTS, ImageSet
-from isotypic.data.inspection import part_of
+from isotypic.data.inspection.classified import part_of
 from isotypic.data.labelled_images import LabelledImages
 from isotypic.data.splits import Splits
 from isotypic.inference.writers.catalogue import saved

@@ -9,9 +9,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from isotypic.cli.data_request import AnyDataConfig
-from isotypic.data.copies import Copies
-from isotypic.data.inspection import Inspection, Part
-from isotypic.data.labelled_inspection import LabelledInspection, LabelledPart
+from isotypic.data.inspection.classified import Inspection, Part
+from isotypic.data.inspection.copies import Copies
+from isotypic.data.inspection.labelled import LabelledInspection, LabelledPart
 from isotypic.data.normalisation import Normalisation
 
 MOST = 20

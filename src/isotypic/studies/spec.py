@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from isotypic.configuration import Config, validated
-from isotypic.data.augmentation import parts_of
+from isotypic.data.augmentations.catalogue import parts_of
 from isotypic.errors import RequestError
 from isotypic.groups.catalogue import named
 from isotypic.studies.environment import environment

@@ -17,10 +17,10 @@ from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
 from isotypic.configuration import Config, assign, validated
-from isotypic.data.augmentation import pair_augmentation, parts_of
+from isotypic.data.augmentations.catalogue import pair_augmentation, parts_of
+from isotypic.data.augmentations.intensity import intensity
 from isotypic.data.catalogue import recognise, recognise_labelled
 from isotypic.data.config import DataConfig, SegmentationDataConfig
-from isotypic.data.intensity import intensity
 from isotypic.errors import RequestError, unknown
 from isotypic.models.catalogue import DenseModelConfig, ModelConfig
 from isotypic.models.convnet import ConvNetConfig

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from isotypic.data.augmentation import Pairwise
+from isotypic.data.augmentations.catalogue import Pairwise
 from isotypic.data.loading import Batch
 from isotypic.models.heads import DenseNetwork, split_heads
 from isotypic.tasks.followed import FollowedTask, Tally

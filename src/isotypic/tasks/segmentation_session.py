@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from isotypic.data.augmentation import pair_augmentation
+from isotypic.data.augmentations.catalogue import pair_augmentation
+from isotypic.data.augmentations.intensity import intensity
 from isotypic.data.catalogue import load_labelled
-from isotypic.data.intensity import intensity
 from isotypic.data.labelled_images import LabelledImages
 from isotypic.data.loading import Batch
 from isotypic.data.normalisation import Normaliser

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from isotypic.data.augmentation import augmentation
+from isotypic.data.augmentations.catalogue import augmentation
 from isotypic.data.catalogue import load
 from isotypic.data.image_set import ImageSet
 from isotypic.data.lazy import fitted

@@ -15,7 +15,7 @@ from kornia.enhance import adjust_hue, adjust_saturation_with_gray_subtraction
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
-from isotypic.data.draws import uniform
+from isotypic.data.augmentations.draws import uniform
 from isotypic.data.normalisation import Normalisation
 
 Change = Callable[[Tensor], Tensor]

@@ -15,10 +15,17 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from isotypic.data.moves import RandomAngle, RandomElement, RandomMirrors, RandomMove, as_they_are, check_batch
+from isotypic.data.augmentations.moves import (
+    RandomAngle,
+    RandomElement,
+    RandomMirrors,
+    RandomMove,
+    as_they_are,
+    check_batch,
+)
+from isotypic.data.augmentations.photometry import Change, OfLevels, blur, in_turn, light, lose_pixels, one_of, stain
+from isotypic.data.augmentations.warps import elastic, shear, turn
 from isotypic.data.normalisation import Normalisation
-from isotypic.data.photometry import Change, OfLevels, blur, in_turn, light, lose_pixels, one_of, stain
-from isotypic.data.warps import elastic, shear, turn
 from isotypic.errors import RequestError, unknown
 
 

@@ -12,7 +12,7 @@ import torch
 from kornia.geometry.transform import elastic_transform2d, get_affine_matrix2d, warp_affine
 from torch import Tensor
 
-from isotypic.data.draws import uniform
+from isotypic.data.augmentations.draws import uniform
 
 
 def turn(images: Tensor, *, degrees: float) -> Tensor:

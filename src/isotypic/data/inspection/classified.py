@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from isotypic.data.copies import Copies, find_copies, pixel_hash
 from isotypic.data.image_set import PARTS, ImageArray, ImageSet
+from isotypic.data.inspection.copies import Copies, find_copies, pixel_hash
 from isotypic.data.normalisation import Normalisation
 from isotypic.data.splits import Splits
 

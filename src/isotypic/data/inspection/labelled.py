@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from isotypic.data.copies import Copies, find_copies, pixel_hash
 from isotypic.data.image_set import PARTS
-from isotypic.data.inspection import part_of
+from isotypic.data.inspection.classified import part_of
+from isotypic.data.inspection.copies import Copies, find_copies, pixel_hash
 from isotypic.data.labelled_images import LabelledImages
 from isotypic.data.normalisation import Normalisation
 from isotypic.data.splits import Splits

@@ -1,0 +1,1 @@
+"""What may happen to the images of a training batch, and to their label images with them."""
