@@ -244,11 +244,29 @@ def loader(
     Raises:
         RequestError: a number is not positive.
     """
+    whole = BatchSampler(len(dataset), batch_size, shuffle, seed, steps, dataset.mixed)
+    return batch_loader(dataset, Shared(whole, share), seed=seed, workers=workers)
+
+
+def batch_loader(
+    dataset: Dataset[Batch], sampler: Sampler[Any] | None, *, seed: int, workers: int
+) -> DataLoader[Batch]:
+    """Return a loader of a data set of which an item is a whole batch.
+
+    Args:
+        dataset: gives batches.
+        sampler: of what it is indexed by; None for its numbers in order.
+        seed: of the loader's own generator, so that it does not draw from torch's global one.
+        workers: processes that fetch; 0 fetches in this one.
+
+    Raises:
+        RequestError: the number of workers is negative.
+    """
     if workers < 0:
         raise RequestError(f"expected workers of at least 0, received {workers}")
     return DataLoader(
         dataset,
-        sampler=Shared(BatchSampler(len(dataset), batch_size, shuffle, seed, steps, dataset.mixed), share),
+        sampler=sampler,
         batch_size=None,  # the sampler gives whole batches
         num_workers=workers,
         persistent_workers=workers > 0,

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from isotypic.data.config import SegmentationDataConfig
 from isotypic.data.labelled_images import LabelledImages
-from isotypic.data.loading import WHOLE, Batch, BatchSampler, Share, Shared
+from isotypic.data.loading import WHOLE, Batch, BatchSampler, Share, Shared, batch_loader
 from isotypic.data.normalisation import Normalisation, Normaliser, Percentiles
 from isotypic.errors import RequestError
 
@@ -187,7 +187,7 @@ def window_loader(
         RequestError: a number is not positive.
     """
     sampler = WindowSampler(BatchSampler(len(dataset), batch_size, True, seed, steps), seed)
-    return _loader(dataset, Shared(sampler, share), seed, workers)
+    return batch_loader(dataset, Shared(sampler, share), seed=seed, workers=workers)
 
 
 def whole_loader(dataset: WholeDataset, *, workers: int = 0) -> DataLoader[Batch]:
@@ -196,7 +196,7 @@ def whole_loader(dataset: WholeDataset, *, workers: int = 0) -> DataLoader[Batch
     Raises:
         RequestError: the number of workers is negative.
     """
-    return _loader(dataset, None, 0, workers)
+    return batch_loader(dataset, None, seed=0, workers=workers)
 
 
 def balanced(labelled: LabelledImages, indices: np.ndarray) -> np.ndarray:
@@ -221,22 +221,6 @@ def normaliser_of(labelled: LabelledImages, indices: np.ndarray, config: Segment
     if config.normalise == "image":
         return Percentiles()
     return Normalisation.of_each((labelled.images[index] for index in indices), labelled.value_range)
-
-
-def _loader(
-    dataset: Dataset[Batch], sampler: Sampler[list[Window]] | None, seed: int, workers: int
-) -> DataLoader[Batch]:
-    if workers < 0:
-        raise RequestError(f"expected workers of at least 0, received {workers}")
-    return DataLoader(
-        dataset,
-        sampler=sampler,
-        batch_size=None,  # an item is a whole batch
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator().manual_seed(seed),
-    )
 
 
 def _only_size(labelled: LabelledImages, indices: np.ndarray) -> tuple[int, int]:
