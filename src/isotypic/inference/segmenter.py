@@ -14,7 +14,6 @@ bytes a pixel more while offsets are grouped. Outputs larger than 256 MiB lie in
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -35,14 +34,12 @@ from isotypic.inference.intake import Image, as_micrograph, with_channels
 from isotypic.inference.labels import Labels
 from isotypic.inference.rescaling import MOST, factor_between, labels_at, rescaled_size
 from isotypic.inference.run import load_segmentation_run
-from isotypic.inference.tiling import TileRule, tiled
+from isotypic.inference.tiling import Progress, TileRule, tiled
 from isotypic.models.heads import DenseNetwork, split_heads
 from isotypic.ops.device import torch_device
 from isotypic.ops.layout import channels_last
 from isotypic.tasks.recipe import SegmentationRecipe
 from isotypic.tasks.training import keep_freed_memory
-
-Progress = Callable[[int, int], object]
 
 _LARGEST_SEED = 1 - 2.0**-16
 """Weights of tiles add up to one and a rounding more, and a probability may not."""

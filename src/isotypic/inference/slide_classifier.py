@@ -12,7 +12,6 @@ from, and for the map 16 samples a patch, or one a pixel of a picture of 1024 pi
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,10 +24,9 @@ from isotypic.inference.heat_map import HeatMap
 from isotypic.inference.patches import PatchGrid, batches
 from isotypic.inference.run import Run
 from isotypic.inference.segmenter import Precision
+from isotypic.inference.tiling import Progress
 from isotypic.inference.tissue import thumbnail, tissue
 from isotypic.ops.device import torch_device
-
-Progress = Callable[[int, int], object]
 
 _SPECK = 0.25
 """A piece of tissue, or a hole, that has less than this share of a patch's area is removed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import count
 from typing import Any
@@ -11,14 +11,11 @@ from typing import Any
 import numpy as np
 
 from isotypic.data.image_set import PARTS
-from isotypic.data.inspection.classified import part_of
+from isotypic.data.inspection.classified import Progress, part_of
 from isotypic.data.inspection.copies import Copies, find_copies, pixel_hash
 from isotypic.data.labelled_images import LabelledImages
 from isotypic.data.normalisation import Normalisation
 from isotypic.data.splits import Splits
-
-Progress = Callable[[int, int], object]
-"""Called with the images that are read, and all of them."""
 
 
 @dataclass(frozen=True)
