@@ -21,7 +21,11 @@ def test_length_shape_and_range():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"images": IMAGES[:, 0]}, "pets: expected images [N, C, H, W] of uint8 or float32, received [4, 3, 5]"),
+        (
+            {"images": IMAGES[:, 0]},
+            "pets: expected images [N, C, y, x] or volumes [N, C, z, y, x] of uint8, float32 or float16, "
+            "received [4, 3, 5]",
+        ),
         ({"images": IMAGES.astype(np.float64)}, "received [4, 1, 3, 5] of float64"),
         ({"images": IMAGES[:0], "labels": LABELS[:0]}, "pets: no images"),
         ({"labels": LABELS[:3]}, "pets: expected labels [4], one per image, received [3]"),

@@ -30,8 +30,8 @@ def draw(found: ImageSet, splits: Splits, path: Path) -> Path:
     parts, rows = part_of(splits), []
     for label, name in enumerate(found.classes[:MOST]):
         members = np.flatnonzero(found.labels == label)
-        shown = _spread(members, columns(*found.shape[1:]))
-        tiles = tuple(Tile(found.images[[row]][0], _words(found, parts, row)) for row in shown.tolist())
+        shown = _spread(members, columns(*found.shape[-2:]))
+        tiles = tuple(Tile(found.picture(row), _words(found, parts, row)) for row in shown.tolist())
         rows.append(Row(name, f"{len(shown)} of {len(members):,} images", tiles))
     return saved(path, lambda beside: write_mosaic(rows, found.value_range, beside))
 
@@ -59,7 +59,7 @@ def _spread(members: np.ndarray, most: int) -> np.ndarray:
 
 def _words(found: ImageSet, parts: np.ndarray, row: int) -> tuple[Words, ...]:
     said = [str(parts[row])] + ([] if found.subjects is None else [str(found.subjects[row])])
-    return tuple(_ending(text, found.shape[1:]) for text in said)
+    return tuple(_ending(text, found.shape[-2:]) for text in said)
 
 
 def _ending(text: str, size: Sequence[int]) -> Words:

@@ -36,10 +36,11 @@ def say(console: Console, seen: Inspection | LabelledInspection, config: AnyData
 
 
 def _of_classes(seen: Inspection) -> tuple[Facts, Table]:
-    channels, height, width = seen.shape
+    channels, *space = seen.shape
+    unit = "voxels" if len(space) == 3 else "pixels"
     known = seen.parts["train"].patients is not None
     facts = [
-        ("images", f"{seen.images:,} of {height} x {width} pixels, {_channels(channels)}, {seen.dtype}"),
+        ("images", f"{seen.images:,} of {' x '.join(map(str, space))} {unit}, {_channels(channels)}, {seen.dtype}"),
         ("classes", _some(seen.classes)),
         ("patients", "none is in two parts" if known else "not known: that none is in two parts cannot be checked"),
     ]

@@ -1,4 +1,4 @@
-"""A labelled set of images in memory or on disk: what every data set loads into."""
+"""A labelled set of images or volumes in memory or on disk: what every data set loads into."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PARTS = ("train", "validation", "test")
 
 
 class ImageArray(Protocol):
-    """Images ``[N, C, H, W]``: a NumPy array, or one that reads its rows when they are asked for."""
+    """Images ``[N, C, *space]``: a NumPy array, or one that reads its rows when they are asked for."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -39,7 +39,8 @@ class ImageSet:
 
     Args:
         name: what the set is called in records and errors.
-        images: ``[N, C, H, W]``, uint8 in 0..255 or float32; may be a ``np.memmap``, or lazy.
+        images: ``[N, C, y, x]``, or volumes ``[N, C, z, y, x]``: uint8 in 0..255, float32 or float16; may be a
+            ``np.memmap``, or lazy.
         labels: ``[N]`` int64, an index into ``classes``.
         classes: the names of the classes.
         subjects: ``[N]`` str, the patient (or group) of each image, or None.
@@ -80,14 +81,24 @@ class ImageSet:
         return len(self.images)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """The shape of one image, (C, H, W)."""
-        channels, height, width = self.images.shape[1:]
-        return channels, height, width
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one image, (C, y, x), or of one volume, (C, z, y, x)."""
+        return tuple(self.images.shape[1:])
+
+    @property
+    def axes(self) -> int:
+        """Axes of space: 2 of images, 3 of volumes."""
+        return self.images.ndim - 2
+
+    def picture(self, row: int) -> np.ndarray:
+        """Return an image ``[C, y, x]`` as it can be shown: of a volume the middle section."""
+        image = np.asarray(self.images[[row]])[0]
+        section = image if image.ndim == 3 else image[:, image.shape[1] // 2]
+        return section if section.dtype == np.uint8 else section.astype(np.float32)
 
     @property
     def value_range(self) -> float:
-        """The value of full white: 255 for uint8 images, 1.0 for float32."""
+        """The value of full white: 255 for uint8 images, 1.0 for floats."""
         return full_scale(self.images)
 
 
@@ -97,9 +108,10 @@ def full_scale(images: ImageArray) -> float:
 
 
 def _check_images(name: str, images: ImageArray) -> None:
-    if images.ndim != 4 or images.dtype not in (np.uint8, np.float32):
+    if images.ndim not in (4, 5) or images.dtype not in (np.uint8, np.float32, np.float16):
         raise RequestError(
-            f"{name}: expected images [N, C, H, W] of uint8 or float32, received {list(images.shape)} of {images.dtype}"
+            f"{name}: expected images [N, C, y, x] or volumes [N, C, z, y, x] of uint8, float32 or float16, "
+            f"received {list(images.shape)} of {images.dtype}"
         )
     if len(images) == 0:
         raise RequestError(f"{name}: no images: expected at least one of each of two classes")

@@ -1,6 +1,6 @@
 """Images that are not in memory: several arrays as one, prepared when read, and the last blocks of rows kept.
 
-A lazy array has the shape, the dtype and the rows of a NumPy array ``[N, C, H, W]``; a row is read when it is asked
+A lazy array has the shape, the dtype and the rows of a NumPy array ``[N, C, *space]``; a row is read when it is asked
 for. Reading one row costs nearly as much as reading its neighbours with it, so rows are fetched in blocks, and a
 sampler that mixes a few blocks at a time (:class:`isotypic.data.loading.BatchSampler`) finds them here.
 """
@@ -51,7 +51,7 @@ class Joined:
             raise RequestError(f"expected parts of one size and type, received {sorted(sizes)}")
         self.parts = list(parts)
         self.starts = np.cumsum([0, *map(len, parts)])
-        self.shape, self.dtype, self.ndim = (int(self.starts[-1]), *parts[0].shape[1:]), parts[0].dtype, 4
+        self.shape, self.dtype, self.ndim = (int(self.starts[-1]), *parts[0].shape[1:]), parts[0].dtype, parts[0].ndim
 
     @property
     def state(self) -> str:
@@ -135,7 +135,7 @@ class Blocks:
         self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
 
     def __getitem__(self, positions: np.ndarray) -> np.ndarray:
-        """Return the images ``[n, C, H, W]`` at some positions."""
+        """Return the images ``[n, C, *space]`` at some positions."""
         numbers, places = np.divmod(positions, BLOCK)
         found = np.empty((len(positions), *self.images.shape[1:]), self.images.dtype)
         for number in np.unique(numbers):

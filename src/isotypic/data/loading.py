@@ -48,8 +48,8 @@ class Mixing(NamedTuple):
 class ArrayDataset(Dataset[Batch]):
     """Some images of a set; one array access a batch.
 
-    ``dataset[i]`` is one image ``[C, H, W]``, as it is stored, with its label; ``dataset[[i, j, ...]]`` and
-    ``__getitems__`` give a whole batch ``[B, C, H, W]`` with its labels ``[B]`` int64.
+    ``dataset[i]`` is one image ``[C, *space]``, as it is stored, with its label; ``dataset[[i, j, ...]]`` and
+    ``__getitems__`` give a whole batch ``[B, C, *space]`` with its labels ``[B]`` int64.
 
     Args:
         image_set: where the images are; may be a memory map, which workers share, or a lazy array.
@@ -92,7 +92,7 @@ class ArrayDataset(Dataset[Batch]):
         return images[0], labels[0]
 
     def __getitems__(self, positions: Sequence[int]) -> Batch:
-        """Return the images ``[B, C, H, W]`` and the labels ``[B]`` at some positions."""
+        """Return the images ``[B, C, *space]`` and the labels ``[B]`` at some positions."""
         places = np.asarray(positions)
         rows = self.indices[places]
         images = np.asarray(self.image_set.images[rows]) if self._blocks is None else self._blocks[places]
@@ -103,7 +103,7 @@ class Normalised:
     """Batches of images as they are stored, each normalised where it is used.
 
     Args:
-        batches: images ``[B, C, H, W]`` with their labels.
+        batches: images ``[B, C, *space]`` with their labels.
         normalisation: fitted to the training part.
         device: where the images go, before they are normalised.
     """
@@ -228,7 +228,7 @@ def loader(
     steps: int | None = None,
     share: Share = WHOLE,
 ) -> DataLoader[Batch]:
-    """Return a loader of batches (images ``[B, C, H, W]`` as they are stored, labels ``[B]`` int64).
+    """Return a loader of batches (images ``[B, C, *space]`` as they are stored, labels ``[B]`` int64).
 
     The batches depend on the arguments and the epoch alone, not on the workers or torch's global generator.
 

@@ -60,7 +60,7 @@ class Normalisation:
         "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
 
         Args:
-            images: ``[N, C, H, W]`` uint8 or float32.
+            images: ``[N, C, *space]`` uint8, float32 or float16.
             indices: the images to use (the training part); None uses all.
 
         Raises:
@@ -111,39 +111,43 @@ class Normalisation:
         """Return ``(x / scale - mean) / std``.
 
         Args:
-            images: ``[..., C, H, W]``; integers become float32, floats keep their type.
+            images: a batch ``[B, C, y, x]`` or ``[B, C, z, y, x]``, or one image ``[C, y, x]``; integers and
+                float16, which volumes are stored in, become float32, other floats keep their type.
 
         Raises:
             RequestError: the number of channels is another.
         """
-        self._check_channels(images)
-        signal = images.clone() if images.is_floating_point() else images.float()
-        std = signal.new_tensor(self.std)[:, None, None]
-        return signal.div_(std * self.scale).sub_(signal.new_tensor(self.mean)[:, None, None] / std)
+        signal = images.clone() if images.dtype in (torch.float32, torch.float64, torch.bfloat16) else images.float()
+        mean, std = self._by_channel(signal)
+        return signal.div_(std * self.scale).sub_(mean / std)
 
     def undo(self, images: torch.Tensor) -> torch.Tensor:
         """Return ``(x std + mean) scale``, what :meth:`apply` was given, to rounding.
 
         Args:
-            images: ``[..., C, H, W]`` float.
+            images: float, as of :meth:`apply`.
 
         Raises:
             RequestError: the number of channels is another.
         """
-        self._check_channels(images)
-        std, mean = (images.new_tensor(values)[:, None, None] * self.scale for values in (self.std, self.mean))
-        return images * std + mean
+        mean, std = self._by_channel(images)
+        return images * (std * self.scale) + mean * self.scale
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists and numbers for a YAML or JSON record."""
         plain = asdict(self)
         return {"mean": list(plain["mean"]), "std": list(plain["std"]), "scale": plain["scale"]}
 
-    def _check_channels(self, images: torch.Tensor) -> None:
-        if images.ndim < 3 or images.shape[-3] != len(self.mean):
+    def _by_channel(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return mean and deviation as they are broadcast over images, in their type."""
+        axis = 0 if images.ndim == 3 else 1
+        if images.ndim not in (3, 4, 5) or images.shape[axis] != len(self.mean):
             raise RequestError(
-                f"expected images [..., {len(self.mean)}, H, W] to normalise, received {list(images.shape)}"
+                f"expected images [B, {len(self.mean)}, y, x], volumes [B, {len(self.mean)}, z, y, x] or one image "
+                f"[{len(self.mean)}, y, x] to normalise, received {list(images.shape)}"
             )
+        column = (-1, *(1,) * (images.ndim - axis - 1))
+        return images.new_tensor(self.mean).reshape(column), images.new_tensor(self.std).reshape(column)
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Normalisation:
@@ -257,4 +261,4 @@ def _blocks(images: ImageArray, rows: np.ndarray) -> Iterator[np.ndarray]:
     step = max(_BLOCK_VALUES // max(int(np.prod(images.shape[1:])), 1), 1)
     for start in range(0, len(rows), step):
         block = np.asarray(images[rows[start : start + step]], dtype=np.float64)
-        yield block.transpose(1, 0, 2, 3).reshape(images.shape[1], -1)
+        yield np.moveaxis(block, 1, 0).reshape(images.shape[1], -1)

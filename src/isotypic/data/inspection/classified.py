@@ -52,7 +52,7 @@ class Inspection:
     Attributes:
         name: of the set.
         images: how many.
-        shape: (C, y, x) of each.
+        shape: (C, y, x) of each, or (C, z, y, x).
         dtype: of their values.
         classes: their names, in order.
         parts: of the split, by name.
@@ -63,7 +63,7 @@ class Inspection:
 
     name: str
     images: int
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     dtype: str
     classes: tuple[str, ...]
     parts: dict[str, Part]

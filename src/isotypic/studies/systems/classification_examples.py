@@ -57,7 +57,8 @@ class Examples:
     def __init__(self, images: ImageSet, rows: Indices, probabilities: NDArray[np.floating]) -> None:
         self.images, self.rows, self.labels = images, rows, images.labels[rows]
         self.sure, self.predicted = probabilities.max(1), probabilities.argmax(1)
-        self._most = columns(*images.shape[1:])
+        self._size: tuple[int, int] = (images.shape[-2], images.shape[-1])
+        self._most = columns(*self._size)
 
     @property
     def caption(self) -> str:
@@ -71,8 +72,12 @@ class Examples:
         return (
             f"upright test images, those that it is surest of where it is right{spread} and where it is wrong, and of "
             "the others those that it is least sure of. Below an image: true class → predicted class, and p, the "
-            f"probability that it gives the predicted class{tones}"
+            f"probability that it gives the predicted class{tones}{self._cut}"
         )
+
+    @property
+    def _cut(self) -> str:
+        return "" if self.images.axes == 2 else ". Of every volume the middle section is shown"
 
     def chosen(self) -> list[Kind]:
         """Return the rows."""
@@ -111,11 +116,11 @@ class Examples:
         return surest[np.argsort(labels.groupby(labels).cumcount().to_numpy(), kind="stable")]
 
     def _tile(self, place: int) -> Tile:
-        return Tile(np.asarray(self.images.images[self.rows[[place]]])[0], self._words(place))
+        return Tile(self.images.picture(int(self.rows[place])), self._words(place))
 
     def _words(self, place: int) -> tuple[Words, ...]:
         """Return true class, predicted class and probability; the classes on one line if all have room on it."""
-        size, classes = self.images.shape[1:], self.images.classes
+        size, classes = self._size, self.images.classes
         true, predicted = classes[self.labels[place]], classes[self.predicted[place]]
         colour = INK if true == predicted else MARK
         probability = Words(_said(float(self.sure[place])), MUTED)
