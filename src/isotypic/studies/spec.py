@@ -11,7 +11,6 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from isotypic.configuration import Config, validated
-from isotypic.data.augmentations.catalogue import parts_of
 from isotypic.errors import RequestError
 from isotypic.groups.catalogue import named
 from isotypic.studies.environment import environment
@@ -44,9 +43,7 @@ class StudySpec(Config):
     question: Question = Field(description="the comparison declared in advance")
 
     @model_validator(mode="after")
-    def _known(self) -> Self:
-        for name in self.augmentations:
-            parts_of(name)
+    def _whole(self) -> Self:
         if not self.sizes or not self.augmentations or not self.models:
             raise ValueError("a study needs at least one model, one augmentation and one size")
         return self
@@ -116,16 +113,16 @@ def settings_of(raw: Mapping[str, Any]) -> tuple[AnyRecipe, StudySpec]:
     spec = validated(StudySpec, raw["study"], f"recipe {recipe.name}: study")
     spec.question.refuse_other_than(spec.arms_to_run())
     for changes in spec.models.values():
-        _of_the_grid(system_of(recipe).group(model_recipe(recipe, changes, "none")))
+        _of_the_grid(system_of(recipe).group(model_recipe(recipe, changes, "none")), recipe.axes)
     for name in spec.augmentations:
         model_recipe(recipe, {}, name)
-    _of_the_grid(spec.test_group)
+    _of_the_grid(spec.test_group, recipe.axes)
     return recipe, spec
 
 
-def _of_the_grid(group: str) -> None:
-    """Raise RequestError unless a group exists and maps the pixel grid to itself."""
-    named(group).grid_matrices  # noqa: B018
+def _of_the_grid(group: str, axes: int) -> None:
+    """Raise RequestError unless a group exists and maps the grid to itself."""
+    named(group, axes).grid_matrices  # noqa: B018
 
 
 def make_plan(raw: Mapping[str, Any], cache: Path) -> Plan:

@@ -24,6 +24,7 @@ from isotypic.data.augmentations.moves import (
     check_batch,
 )
 from isotypic.data.augmentations.photometry import Change, OfLevels, blur, in_turn, light, lose_pixels, one_of, stain
+from isotypic.data.augmentations.volumes import noise, pose
 from isotypic.data.augmentations.warps import elastic, shear, turn
 from isotypic.data.normalisation import Normalisation
 from isotypic.errors import RequestError, unknown
@@ -35,25 +36,26 @@ class Sometimes(nn.Module):
     Images that are not drawn stay as they are to the bit. A change is made in float32 or wider and without gradients.
 
     Args:
-        change: of images ``[B, C, H, W]``, each by its own draws.
+        change: of images ``[B, C, *space]``, each by its own draws.
         probability: of the change, for each image on its own.
+        axes: of space: 2 of images, 3 of volumes.
     """
 
-    def __init__(self, change: Change, probability: float) -> None:
+    def __init__(self, change: Change, probability: float = 1.0, axes: int = 2) -> None:
         super().__init__()
-        self.change, self.probability = change, probability
+        self.change, self.probability, self.axes = change, probability, axes
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
         """Return the changed images.
 
         Args:
-            images: ``[B, C, H, W]`` float, normalised.
+            images: ``[B, C, *space]`` float, normalised.
 
         Raises:
             RequestError: the shape is another.
         """
-        check_batch(images)
+        check_batch(images, self.axes)
         if not self.training:
             return images
         rows = (torch.rand(len(images)) < self.probability).nonzero().flatten().to(images.device)
@@ -163,39 +165,65 @@ REPORTS: Mapping[str, Sequence[str]] = MappingProxyType(
 """What the capstone report on PatchCamelyon did for its Inception network and for its own networks, in its order."""
 
 AUGMENTATIONS: Sequence[str] = ("none", *MOVES, *WARPS, *PHOTOMETRIC, *REPORTS)
-"""The names of all augmentations."""
+"""The names of all augmentations of images."""
+
+IN_SPACE: Mapping[str, Callable[[], nn.Module]] = MappingProxyType(
+    {
+        "rot90": partial(RandomElement, "C4", 3),
+        "flips": partial(RandomMirrors, 0.5, 3),
+        "d4": partial(RandomElement, "D4", 3),
+        "d4h": partial(RandomElement, "D4h", 3),
+        "o": partial(RandomElement, "O", 3),
+        "oh": partial(RandomElement, "Oh", 3),
+        "pose": partial(Sometimes, partial(pose, shift=2.0, zoom=0.2), axes=3),
+        "noise": partial(Sometimes, partial(noise, most=0.1), axes=3),
+    }
+)
+"""What may happen to volumes; rot90 turns them about z, and the groups are those of :mod:`isotypic.groups` in space."""
+
+REPORTS_IN_SPACE: Mapping[str, Sequence[str]] = MappingProxyType({"nodules": ("flips", "pose", "noise")})
+"""What Winkels and Cohen did for candidates of nodules: turns in the plane, flips, small shifts, zooms, noise."""
+
+VOLUME_AUGMENTATIONS: Sequence[str] = ("none", *IN_SPACE, *REPORTS_IN_SPACE)
+"""The names of all augmentations of volumes."""
 
 
-def parts_of(name: str) -> list[str]:
+def parts_of(name: str, axes: int = 2) -> list[str]:
     """Return the single changes that a name stands for, in their order.
 
-    >>> parts_of("d4+inception"), parts_of("none")
-    (['d4', 'tilt45', 'flips30', 'shear', 'jitter'], [])
+    >>> parts_of("d4+inception"), parts_of("none"), parts_of("nodules", axes=3)
+    (['d4', 'tilt45', 'flips30', 'shear', 'jitter'], [], ['flips', 'pose', 'noise'])
+
+    Args:
+        name: of one augmentation, or of several with "+".
+        axes: of space: 2 of images, 3 of volumes.
 
     Raises:
         RequestError: there is no such augmentation, or one comes twice.
     """
+    offered, reports = (VOLUME_AUGMENTATIONS, REPORTS_IN_SPACE) if axes == 3 else (AUGMENTATIONS, REPORTS)
     parts: list[str] = []
     for word in name.split("+"):
-        if word not in AUGMENTATIONS:
-            raise unknown("augmentation", word, AUGMENTATIONS)
-        parts += REPORTS.get(word, [] if word == "none" else [word])
+        if word not in offered:
+            raise unknown("augmentation of volumes" if axes == 3 else "augmentation", word, offered)
+        parts += reports.get(word, [] if word == "none" else [word])
     if len(set(parts)) < len(parts) or ("none" in name.split("+") and name != "none"):
         raise RequestError(f"{name!r} has an augmentation twice, or none beside another")
     return parts
 
 
-def augmentation(name: str, normalisation: Normalisation | None = None) -> nn.Module:
-    """Return an augmentation of normalised batches by its name, one of :data:`AUGMENTATIONS` or several with "+".
+def augmentation(name: str, normalisation: Normalisation | None = None, axes: int = 2) -> nn.Module:
+    """Return an augmentation of normalised batches by its name, or of several names with "+".
 
     Args:
-        name: such as ``"d4"`` or ``"d4+light"``.
+        name: such as ``"d4"`` or ``"d4+light"``; of :data:`AUGMENTATIONS`, or :data:`VOLUME_AUGMENTATIONS`.
         normalisation: of the images; needed by what changes levels.
+        axes: of space: 2 of images, 3 of volumes.
 
     Raises:
         RequestError: there is no such augmentation, or it cannot be made of such images.
     """
-    made = [_single(part, normalisation) for part in parts_of(name)]
+    made = [IN_SPACE[part]() if axes == 3 else _single(part, normalisation) for part in parts_of(name, axes)]
     return made[0] if len(made) == 1 else nn.Sequential(*made)
 
 

@@ -1,13 +1,14 @@
-"""Random moves of a training batch: every image, and its label image, moved by its own draw.
+"""Random moves of a training batch: every image or volume, and its label image, moved by its own draw.
 
-The quarter turns and flips are exact: they permute pixels. On a rectangle only the elements that keep its
-shape are drawn. The draws come from torch's global generator on the CPU, so they are the same on every
+The quarter turns and flips are exact: they permute pixels. On a rectangle or a box only the elements that keep
+its shape are drawn. The draws come from torch's global generator on the CPU, so they are the same on every
 device. A module in eval mode changes nothing.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import lru_cache
 
 import torch
 from kornia.geometry.transform import rotate
@@ -15,22 +16,31 @@ from torch import nn
 
 from isotypic.errors import RequestError
 from isotypic.groups.catalogue import named
+from isotypic.groups.finite import FiniteGroup
 from isotypic.ops.action import act, swaps_axes
 
 
 class RandomMove(nn.Module, ABC):
-    """What draws a move for every image of a batch, and moves images and label images by the same draws."""
+    """What draws a move for every image of a batch, and moves images and label images by the same draws.
+
+    Args:
+        axes: of space: 2 of images, 3 of volumes.
+    """
+
+    def __init__(self, axes: int = 2) -> None:
+        super().__init__()
+        self.axes = axes
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the moved images.
 
         Args:
-            images: ``[B, C, H, W]`` float.
+            images: ``[B, C, *space]`` float.
 
         Raises:
             RequestError: the shape is another.
         """
-        check_batch(images)
+        check_batch(images, self.axes)
         return self.move(images, self.draw(images)) if self.training else images
 
     @abstractmethod
@@ -50,23 +60,21 @@ class RandomElement(RandomMove):
     """Move every image of a batch by a uniformly random element of a group.
 
     Args:
-        group: the name of a group of the pixel grid: p4 (quarter turns), pmm (flips), p4m (both).
+        group: the name of a group of the grid: in the plane p4 (quarter turns), pmm (flips), p4m (both).
+        axes: of space.
     """
 
-    def __init__(self, group: str) -> None:
-        super().__init__()
-        self.group = named(group)
-        keeping = [g for g in range(self.group.order) if not swaps_axes(self.group, g, (1, 2))]
-        self.keeping = torch.tensor(keeping)
+    def __init__(self, group: str, axes: int = 2) -> None:
+        super().__init__(axes)
+        self.group = named(group, axes)
 
     def draw(self, images: torch.Tensor) -> torch.Tensor:
         """Return one random element for each image, ``[B]`` int64 on the CPU."""
-        square = images.shape[-2] == images.shape[-1]
-        elements = torch.arange(self.group.order) if square else self.keeping
+        elements = torch.tensor(_keeping(self.group, tuple(images.shape[2:])))
         return elements[torch.randint(len(elements), (len(images),))]
 
     def move(self, images: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
-        """Return images ``[B, C, H, W]``, each moved by the element drawn for it."""
+        """Return images ``[B, C, *space]``, each moved by the element drawn for it."""
         moved = torch.empty_like(images)
         for element in drawn.unique().tolist():
             rows = (drawn == element).nonzero().flatten().to(images.device)
@@ -75,25 +83,27 @@ class RandomElement(RandomMove):
 
 
 class RandomMirrors(RandomMove):
-    """Mirror every image left to right and top to bottom, each with a probability, on its own.
+    """Mirror every image left to right, top to bottom and, in space, front to back, each with a probability.
 
     Args:
-        probability: of either; one half is every element of the flips alike.
+        probability: of each, on its own; one half is every element of the flips alike.
+        axes: of space.
     """
 
-    def __init__(self, probability: float) -> None:
-        super().__init__()
+    def __init__(self, probability: float, axes: int = 2) -> None:
+        super().__init__(axes)
         self.probability = probability
 
     def draw(self, images: torch.Tensor) -> torch.Tensor:
-        """Return whether each image is mirrored left to right and top to bottom, ``[B, 2]`` on the CPU."""
-        return torch.rand(len(images), 2) < self.probability
+        """Return along which axes each image is mirrored, the last axis first, ``[B, axes]`` on the CPU."""
+        return torch.rand(len(images), self.axes) < self.probability
 
     def move(self, images: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
-        """Return images ``[B, C, H, W]``, each mirrored as it was drawn."""
-        across, down = drawn.to(images.device)[..., None, None, None].unbind(1)
-        images = torch.where(across, images.flip(-1), images)
-        return torch.where(down, images.flip(-2), images)
+        """Return images ``[B, C, *space]``, each mirrored as it was drawn."""
+        for number, mirrored in enumerate(drawn.to(images.device).unbind(1), 1):
+            of_each = mirrored.reshape(-1, *(1,) * (images.ndim - 1))
+            images = torch.where(of_each, images.flip(-number), images)
+        return images
 
 
 class RandomAngle(RandomMove):
@@ -127,7 +137,14 @@ def as_they_are(images: torch.Tensor) -> torch.autocast:
     return torch.autocast(images.device.type, enabled=False)
 
 
-def check_batch(images: torch.Tensor) -> None:
-    """Raise RequestError unless this is a batch of images ``[B, C, H, W]``."""
-    if images.ndim != 4:
-        raise RequestError(f"expected a batch of images [B, C, H, W], received {list(images.shape)}")
+def check_batch(images: torch.Tensor, axes: int = 2) -> None:
+    """Raise RequestError unless this is a batch of images ``[B, C, H, W]``, or of volumes ``[B, C, D, H, W]``."""
+    if images.ndim != axes + 2:
+        wanted = "volumes [B, C, D, H, W]" if axes == 3 else "images [B, C, H, W]"
+        raise RequestError(f"expected a batch of {wanted}, received {list(images.shape)}")
+
+
+@lru_cache
+def _keeping(group: FiniteGroup, sizes: tuple[int, ...]) -> list[int]:
+    """Return the elements of a group that keep the shape of a grid of some sizes."""
+    return [g for g in range(group.order) if not swaps_axes(group, g, sizes)]
