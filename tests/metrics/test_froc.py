@@ -209,6 +209,29 @@ class TestBootstrap:
             bootstrap(judge(marks(("a", 0, 0.9)), Findings.none()), seed=0)
 
 
+@given(points, bodies, bodies)
+def test_what_the_nodules_add_is_the_sensitivity(rows, nodules, excluded):
+    if not nodules:
+        return
+    found = judge(marks(*rows), findings(*nodules), findings(*excluded), scans="abc")
+    assert found.detected().mean() == pytest.approx(found.curve().cpm(), abs=1e-12)
+    for rate in (0.0, 0.3, 1.0, 50.0):
+        assert found.detected([rate]).mean() == pytest.approx(found.curve().at([rate])[0], abs=1e-12)
+
+
+def test_what_a_nodule_adds_by_hand():
+    """Found from 0, 1 and 2 false positives in two scans, and never: rates of 0, 1/2 and 1."""
+    found = judge(
+        marks(("a", 0, 0.9), ("a", 500, 0.8), ("a", 10, 0.7), ("b", 500, 0.6), ("b", 0, 0.5)),
+        findings(("a", 0, 6), ("a", 10, 6), ("b", 0, 6), ("b", 50, 6)),
+        scans=("a", "b"),
+    )
+    rates = [1.0, 1.0, 1.0, 1.0]
+    assert found.detected(rates).tolist() == [1.0, 1.0, 1.0, 0.0]
+    assert found.detected([0.75]).tolist() == [1.0, 1.0, 0.5, 0.0], "half of the way from 1/2 to 1"
+    assert found.detected([0.25]).tolist() == [1.0, 0.5, 0.0, 0.0]
+
+
 def test_no_mark_at_all():
     curve = judge(marks(), findings(("a", 0, 6))).curve()
     assert (curve.rate.tolist(), curve.sensitivity.tolist(), curve.cpm()) == ([0], [0], 0.0)

@@ -146,6 +146,22 @@ class Judged:
         """How many nodules are hit by some mark."""
         return int((self.nodule_probability > MISSED).sum())
 
+    def detected(self, rates: Sequence[float] = RATES) -> Floats:
+        """Return how much every nodule adds to the mean sensitivity at some rates, ``[nodules]`` in 0..1.
+
+        At a rate between two points of the curve, a share ``lambda`` of the way from one to the next, a nodule counts
+        ``(1 - lambda) [found at the one] + lambda [found at the next]``: so the mean over the nodules is that of
+        ``curve().at(rates, Between.LINEAR)``, with the rates of :data:`RATES` the CPM.
+        """
+        curve = self.curve().ends()
+        wanted = np.asarray(rates, dtype=np.float64)
+        before = np.searchsorted(curve.rate, wanted, side="right") - 1
+        after = np.minimum(before + 1, len(curve.rate) - 1)
+        gap = curve.rate[after] - curve.rate[before]
+        share = np.divide(wanted - curve.rate[before], gap, out=np.zeros_like(wanted), where=gap > 0)
+        found = [self.nodule_probability[:, None] >= curve.threshold[point] for point in (before, after)]
+        return ((1 - share) * found[0] + share * found[1]).mean(1)
+
     def curve(self, weights: ArrayLike | None = None) -> Curve:
         """Return the FROC curve, from no mark at all to all of them.
 
@@ -193,10 +209,15 @@ class Curve:
     rate: Floats
     sensitivity: Floats
 
+    def ends(self) -> Curve:
+        """Return the curve with one point a rate, the last, which has the highest sensitivity."""
+        last = np.append(np.diff(self.rate) > 0, True)
+        return Curve(self.threshold[last], self.rate[last], self.sensitivity[last])
+
     def at(self, rates: Sequence[float] = RATES, between: Between = Between.LINEAR) -> Floats:
         """Return the sensitivity at some rates of false positives a scan."""
-        last = np.append(np.diff(self.rate) > 0, True)  # of points of one rate the last, the highest
-        rate, sensitivity = self.rate[last], self.sensitivity[last]
+        ends = self.ends()
+        rate, sensitivity = ends.rate, ends.sensitivity
         wanted = np.asarray(rates, dtype=np.float64)
         if between is Between.LINEAR:
             return np.interp(wanted, rate, sensitivity)

@@ -17,9 +17,13 @@ from isotypic.models.foreign import ForeignConfig, foreign, pretrained
 from isotypic.models.heads import DenseNetwork
 from isotypic.models.unet import UNet, UNetConfig
 from isotypic.models.vgg import Vgg16, VggConfig
+from isotypic.models.voxelnet import VoxelNetConfig, voxel_network
 
-ModelConfig = ConvNetConfig | VggConfig | AllConvConfig | DenseNetConfig | ForeignConfig
+ModelConfig = ConvNetConfig | VggConfig | AllConvConfig | DenseNetConfig | ForeignConfig | VoxelNetConfig
 """The ``model`` section of a recipe for classification; a union over the families, told apart by ``family``."""
+
+VolumeModelConfig = VoxelNetConfig | ForeignConfig
+"""The same where only networks of volumes serve."""
 
 DenseModelConfig = UNetConfig | BoundaryConfig
 """The ``model`` section of a recipe for segmentation, likewise."""
@@ -31,11 +35,19 @@ _CLASSIFIERS: Mapping[type[Config], Callable[[Any, int, int], nn.Module]] = Mapp
         AllConvConfig: AllConv,
         DenseNetConfig: DenseNet,
         ForeignConfig: foreign,
+        VoxelNetConfig: voxel_network,
     }
 )
 _DENSE: Mapping[type[Config], Callable[[Any, int], DenseNetwork]] = MappingProxyType(
     {UNetConfig: UNet, BoundaryConfig: boundary_network}
 )
+
+
+def axes_of(config: ModelConfig | DenseModelConfig) -> int:
+    """Return the axes of space of what a network takes: 2 of images, 3 of volumes."""
+    if isinstance(config, ForeignConfig):
+        return config.axes
+    return 3 if isinstance(config, VoxelNetConfig) else 2
 
 
 def build(config: ModelConfig, in_channels: int, classes: int) -> nn.Module:

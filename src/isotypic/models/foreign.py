@@ -45,6 +45,7 @@ class ForeignConfig(Config):
     heads: list[str] = Field([], description="names of the linear layers to replace by ones with a logit a class")
     weights: Path | None = Field(None, description="state dict of the network as the factory makes it")
     frozen: bool = Field(False, description="train the replaced heads alone")
+    axes: Literal[2, 3] = Field(2, description="axes of space of what the network takes: 2 images, 3 volumes")
     group: str = Field("trivial", description="symmetry group the network is made equivariant to; trivial: as it is")
     match: Match = Field(Match.FIELDS, description="how wide it becomes; with a weight file, fields")
 

@@ -29,6 +29,7 @@ from isotypic.configuration import Config
 from isotypic.errors import RequestError
 from isotypic.groups.catalogue import resolve
 from isotypic.groups.finite import FiniteGroup
+from isotypic.models.averaging import Averaging
 from isotypic.nn.matching import Match, matched_fields
 from isotypic.nn.norm import GroupBatchNorm
 from isotypic.nn.pooling import GroupPool, InvariantHead, ParityMaxPool
@@ -52,6 +53,7 @@ class VoxelNetConfig(Config):
     head: Literal["mean", "window", "flatten"] = Field("mean", description="what follows the last convolution")
     size: Window = Field((12, 72, 72), description="voxels (z, y, x) of a patch, of the heads window and flatten")
     pool: Literal["max", "mean"] = Field("max", description="pooling over the group")
+    average: str = Field("trivial", description="in evaluation probabilities are averaged over views under this group")
 
     @model_validator(mode="after")
     def _fitting(self) -> Self:
@@ -61,6 +63,13 @@ class VoxelNetConfig(Config):
                 f"expected at most {most} pools for {len(self.channels)} convolutions, received {len(self.pools)}"
             )
         return self
+
+
+def voxel_network(config: VoxelNetConfig, in_channels: int, classes: int) -> nn.Module:
+    """Make the network of a configuration, with test-time averaging where that is asked for."""
+    network = VoxelNet(config, in_channels, classes)
+    views = resolve(config.average, 3)
+    return network if views.order == 1 else Averaging(network, views)
 
 
 class VoxelNet(nn.Module):
