@@ -74,6 +74,7 @@ def test_the_page_says_all_that_it_should_in_order(text):
         "Accuracy",
         "Accuracy against training-set size",
         "What the symmetry is worth in labels",
+        "Data efficiency of every arm",
         "Learning curves",
         "Overfitting",
         "Accuracy under each rotation",

@@ -43,8 +43,8 @@ def measure_by_size(findings: Findings) -> str:
         for axes, test in zip(panels, tests, strict=True):
             for place, arm in enumerate(findings.arms):
                 _mean_line(axes, findings, test, arm, place)
-            axes.set_title(f"{test.capitalize()} test images")
-            _size_axis(axes, findings.study.info.sizes)
+            axes.set_title(f"{test.capitalize()} {findings.tested()}")
+            _size_axis(axes, findings.study.info.sizes, findings.measure.sample)
         panels[0].set_ylabel(f"{findings.measure.name} (%)")
         legend(figure, panels[0])
 
@@ -59,8 +59,8 @@ def overfitting(findings: Findings) -> str:
         axes.axhline(1, color=MUTED, linewidth=1)
         for place, arm in enumerate(findings.arms):
             _overfitting_line(axes, findings, arm, place)
-        _size_axis(axes, findings.study.info.sizes)
-        axes.set_ylabel(f"train / upright test {findings.measure.name}")
+        _size_axis(axes, findings.study.info.sizes, findings.measure.sample)
+        axes.set_ylabel(f"train / upright test {findings.measure.overfitting or findings.measure.name}")
         legend(figure, axes)
 
     return draw("overfitting", plot, height=3.1)
@@ -76,8 +76,8 @@ def measure_by_rotation(findings: Findings) -> str:
             for place, arm in enumerate(findings.arms):
                 _rotation_line(axes, findings, arm, size, place)
             _element_axis(axes, findings, len(sizes))
-            axes.set_title(f"{count(size)} training images")
-            axes.set_xlabel("rotation of the test image")
+            axes.set_title(findings.trained(size))
+            axes.set_xlabel(f"rotation of the test {findings.measure.unit}")
         panels[0].set_ylabel(f"{findings.measure.name} (%)")
         legend(figure, panels[0])
 
@@ -140,7 +140,7 @@ def roc_curves(findings: Findings) -> str:
 def declared_comparison(findings: Findings) -> str:
     """Draw the paired differences of the declared comparison by size and overall, against zero."""
     primary = findings.primary
-    rows = [(f"{count(size)} images", interval) for size, interval in primary.by_size.items()]
+    rows = [(f"{count(size)} {findings.measure.sample}s", interval) for size, interval in primary.by_size.items()]
     rows += [("all sizes", primary.overall)] if primary.overall and len(rows) > 1 else []
 
     def plot(figure: Figure) -> None:
@@ -165,12 +165,12 @@ def _at_most(sizes: list[int], panels: int) -> list[int]:
     return [sizes[round(place)] for place in np.linspace(0, len(sizes) - 1, panels)]
 
 
-def _size_axis(axes: Axes, sizes: list[int]) -> None:
+def _size_axis(axes: Axes, sizes: list[int], sample: str) -> None:
     axes.set_xscale("log", base=2)
     axes.set_xticks(sizes, [count(size) for size in sizes])
     axes.minorticks_off()
     axes.set_xlim(sizes[0] / 2**0.5, sizes[-1] * 2**0.5)
-    axes.set_xlabel("training images")
+    axes.set_xlabel(f"training {sample}s")
 
 
 def _shift(findings: Findings, place: int) -> float:

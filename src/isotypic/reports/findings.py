@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isotypic.errors import RequestError
+from isotypic.reports.notation import count
 from isotypic.studies.folder import StudyRecords
 from isotypic.studies.records import ROTATED, UPRIGHT, ArmRef, Measure, Outcome
 from isotypic.studies.statistics import (
@@ -50,6 +51,19 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Pace:
+    """How a run came to the best validation loss of the augmented arm.
+
+    Args:
+        epochs: until its validation loss was that, or None where it never was.
+        seconds: of an epoch.
+    """
+
+    epochs: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Findings:
     """All that the page says in numbers.
 
@@ -60,6 +74,7 @@ class Findings:
         primary: the comparison declared in advance, built-in minus augmented.
         comparisons: every pair of arms on every test set, the later arm minus the earlier.
         worths: label worth by size on the declared test; empty when there are fewer than two sizes.
+        worth_by_arm: the same of every arm but the augmented one, against that.
     """
 
     study: StudyRecords
@@ -68,11 +83,17 @@ class Findings:
     primary: Comparison
     comparisons: tuple[Comparison, ...]
     worths: tuple[LabelWorth, ...]
+    worth_by_arm: dict[ArmRef, tuple[LabelWorth, ...]]
 
     @property
     def measure(self) -> Measure:
         """The figure of merit that decides."""
         return self.study.info.measure
+
+    @property
+    def declared(self) -> tuple[ArmRef, ArmRef]:
+        """The two arms of the question."""
+        return self.primary.a, self.primary.b
 
     @property
     def tests(self) -> list[str]:
@@ -95,9 +116,26 @@ class Findings:
         middle = sizes[(len(sizes) - 1) // 2]
         return next((worth for worth in self.worths if worth.at_size == middle), None)
 
+    def tested(self) -> str:
+        """Return what is tested, in the plural: "test images"."""
+        return f"test {self.measure.unit}s"
+
+    def trained(self, size: int) -> str:
+        """Return a training-set size in words: "100 training images"."""
+        return f"{count(size)} training {self.measure.sample}s"
+
     def images(self) -> int:
-        """Return the number of test images."""
+        """Return the number of test images, or of what else is tested."""
         return len(next(iter(self.study.predictions.values())).images)
+
+    def paces(self, arm: ArmRef, size: int) -> list[Pace]:
+        """Return how an arm's finished runs at a size came to the best validation loss of the augmented arm."""
+        reference = [min(outcome.curves.validation_loss) for outcome in self.outcomes(self.primary.b, size)]
+        batch = self.study.info.batch_of(arm.model)
+        if not reference or batch is None:
+            return []
+        target = float(np.mean(reference))
+        return [_pace(outcome, target, batch / size) for outcome in self.outcomes(arm, size)]
 
     def outcomes(self, arm: ArmRef, size: int | None = None) -> list[Outcome]:
         """Return what an arm's finished runs measured, at one size or at all."""
@@ -120,8 +158,23 @@ def find(study: StudyRecords) -> Findings:
         means=_means(study, arms),
         primary=compare(study, question.built_in, question.augmented, question.test),
         comparisons=tuple(compare(study, b, a, test) for test in TESTS for a, b in combinations(arms, 2)),
-        worths=_worths(study),
+        worths=_worths(study, question.built_in),
+        worth_by_arm={arm: worths for arm in arms if arm != question.augmented and (worths := _worths(study, arm))},
     )
+
+
+def _pace(outcome: Outcome, target: float, epochs: float) -> Pace:
+    """Return a run's pace.
+
+    Args:
+        outcome: of the run.
+        target: the loss to come to.
+        epochs: that a step is.
+    """
+    curves, cost = outcome.curves, outcome.cost
+    reached = (step for step, loss in zip(curves.step, curves.validation_loss, strict=True) if loss <= target)
+    step = next(reached, None)
+    return Pace(None if step is None else step * epochs, cost.train_seconds / (cost.steps * epochs))
 
 
 def compare(study: StudyRecords, a: ArmRef, b: ArmRef, test: str) -> Comparison:
@@ -150,15 +203,15 @@ def _means(study: StudyRecords, arms: Iterable[ArmRef]) -> dict[tuple[str, ArmRe
     return found
 
 
-def _worths(study: StudyRecords) -> tuple[LabelWorth, ...]:
+def _worths(study: StudyRecords, arm: ArmRef) -> tuple[LabelWorth, ...]:
+    """Return by size what an arm's measure is worth in labels to the augmented arm."""
     question = study.info.question
-    sizes, seeds = _common_ground(study, (question.built_in, question.augmented))
+    sizes, seeds = _common_ground(study, (arm, question.augmented))
     if len(sizes) < 2:
         return ()
     augmented = [_matrix(study, question.augmented, size, question.test, seeds) for size in sizes]
     return tuple(
-        label_worth_interval(sizes, augmented, _matrix(study, question.built_in, size, question.test, seeds), size)
-        for size in sizes
+        label_worth_interval(sizes, augmented, _matrix(study, arm, size, question.test, seeds), size) for size in sizes
     )
 
 

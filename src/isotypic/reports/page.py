@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from isotypic.reports import figures, matrices, tables
+from isotypic.reports import figures, froc, matrices, tables
 from isotypic.reports.findings import Findings
 from isotypic.reports.notation import capital, count, enumeration
 from isotypic.reports.pictures import Pictures
@@ -57,6 +57,9 @@ def contents(findings: Findings, pictures: Pictures) -> dict[str, Any]:
         "further_tables": tables.further_tables(findings, size),
         "comparison_tables": tables.comparison_tables(findings),
         "worth_table": tables.worth_table(findings),
+        "efficiency_table": tables.efficiency_table(findings),
+        "pace_table": tables.pace_table(findings),
+        "froc_table": froc.froc_table(findings, size),
         "cost_table": tables.cost_table(findings, size),
         "figures": drawings(findings, size),
         "size": size,
@@ -78,6 +81,7 @@ def drawings(findings: Findings, size: int) -> dict[str, str]:
         "measure": figures.measure_by_size(findings),
         "learning": figures.learning_curves(findings),
         "roc": figures.roc_curves(findings),
+        "froc": froc.froc_curves(findings),
         "overfitting": figures.overfitting(findings),
         "rotation": figures.measure_by_rotation(findings),
         "declared": figures.declared_comparison(findings) if findings.primary.overall else "",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isotypic.reports.findings import ArmMean, Comparison, Findings
+from isotypic.reports.findings import ArmMean, Comparison, Findings, Pace
 from isotypic.reports.notation import (
     NOTHING,
     count,
@@ -22,7 +22,7 @@ from isotypic.reports.notation import (
     signed,
 )
 from isotypic.studies.records import ArmRef, Outcome
-from isotypic.studies.statistics import Interval
+from isotypic.studies.statistics import Interval, Worth
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def key_figures(findings: Findings) -> list[Figure]:
 def measure_tables(findings: Findings) -> list[Table]:
     """Return a table a test set: arms by sizes, mean with its 95 % interval, the best of a column marked."""
     columns = tuple(f"n = {count(size)}" for size in findings.study.info.sizes)
-    return [_of_test(test, columns, _mean_rows(findings, test)) for test in findings.tests]
+    return [_of_test(findings, test, columns, _mean_rows(findings, test)) for test in findings.tests]
 
 
 def further_tables(findings: Findings, size: int) -> list[Table]:
@@ -84,18 +84,58 @@ def comparison_tables(findings: Findings) -> list[Table]:
     columns = tuple(f"n = {count(size)}" for size in findings.study.info.sizes)
     columns += ("all sizes",) if len(columns) > 1 else ()
     tests = list(dict.fromkeys((findings.primary.test, *(pair.test for pair in findings.comparisons))))
-    return [_of_test(test, columns, _comparison_rows(findings, test)) for test in tests]
+    return [_of_test(findings, test, columns, _comparison_rows(findings, test)) for test in tests]
 
 
 def worth_table(findings: Findings) -> Table:
     """Return the worth in labels by size; empty where there is a single size."""
     rows = []
     for worth in findings.worths:
-        words = {"equal": "", "at least": "≥\u2009", "at most": "≤\u2009"}
-        estimate = words[worth.estimate.bound] + factor(worth.estimate.factor)
-        entries = (Entry(estimate), Entry(ends(worth)))
+        entries = (Entry(_times(worth.estimate)), Entry(ends(worth)))
         rows.append(Row(count(worth.at_size), worth == findings.worth(), entries))
     return Table("Worth in labels", ("times the labels", "95 % interval"), tuple(rows))
+
+
+def efficiency_table(findings: Findings) -> Table:
+    """Return for every arm how many times its training set the declared augmented arm needs to do as well, by size.
+
+    Empty where there is a single size, or no arm but the two of the question.
+    """
+    sizes = findings.study.info.sizes
+    rows = []
+    for arm, worths in findings.worth_by_arm.items() if len(findings.worth_by_arm) > 1 else ():
+        known = {worth.at_size: Entry(_times(worth.estimate), ends(worth)) for worth in worths}
+        entries = tuple(known.get(size, Entry(NOTHING)) for size in sizes)
+        rows.append(Row(arm.label, arm in findings.declared, entries))
+    return Table("", tuple(f"n = {count(size)}" for size in sizes), tuple(rows))
+
+
+def pace_table(findings: Findings) -> Table:
+    """Return by arm and size the epochs until the validation loss is the best of the augmented arm, and their cost.
+
+    The best is the mean over its seeds. An epoch is as many steps as show every training sample once. Empty where the
+    settings tell no size of a batch.
+    """
+    sizes = findings.study.info.sizes
+    rows = []
+    for arm in findings.arms:
+        paces = [findings.paces(arm, size) for size in sizes]
+        if any(paces):
+            rows.append(Row(arm.label, arm in findings.declared, tuple(map(_pace_entry, paces))))
+    return Table("", tuple(f"n = {count(size)}" for size in sizes), tuple(rows))
+
+
+def _pace_entry(paces: list[Pace]) -> Entry:
+    if not paces:
+        return Entry(NOTHING)
+    reached = [pace.epochs for pace in paces if pace.epochs is not None]
+    each = duration(float(np.median([pace.seconds for pace in paces])))
+    missed = "" if len(reached) == len(paces) else f"{len(paces) - len(reached)} of {len(paces)} never, "
+    return Entry(number(float(np.median(reached))) if reached else NOTHING, f"{missed}{each} each")
+
+
+def _times(worth: Worth) -> str:
+    return {"equal": "", "at least": "≥\u2009", "at most": "≤\u2009"}[worth.bound] + factor(worth.factor)
 
 
 def cost_table(findings: Findings, size: int) -> Table:
@@ -105,8 +145,8 @@ def cost_table(findings: Findings, size: int) -> Table:
     for arm in findings.arms:
         outcomes = findings.outcomes(arm, size)
         if outcomes:
-            rows.append(Row(arm.label, _declared(findings, arm), _cost_entries(outcomes)))
-    return Table(f"Cost of one run with {count(size)} training images", columns, tuple(rows))
+            rows.append(Row(arm.label, arm in findings.declared, _cost_entries(outcomes)))
+    return Table(f"Cost of one run with {findings.trained(size)}", columns, tuple(rows))
 
 
 def _cost_entries(outcomes: list[Outcome]) -> tuple[Entry, ...]:
@@ -122,8 +162,8 @@ def _cost_entries(outcomes: list[Outcome]) -> tuple[Entry, ...]:
     )
 
 
-def _of_test(test: str, columns: tuple[str, ...], rows: tuple[Row, ...]) -> Table:
-    return Table(f"{test.capitalize()} test images", columns, rows)
+def _of_test(findings: Findings, test: str, columns: tuple[str, ...], rows: tuple[Row, ...]) -> Table:
+    return Table(f"{test.capitalize()} {findings.tested()}", columns, rows)
 
 
 def _mean_rows(findings: Findings, test: str) -> tuple[Row, ...]:
@@ -132,7 +172,7 @@ def _mean_rows(findings: Findings, test: str) -> tuple[Row, ...]:
     rows = []
     for arm in findings.arms:
         entries = [_mean_entry(findings, test, arm, size, best[size]) for size in sizes]
-        rows.append(Row(arm.label, _declared(findings, arm), tuple(entries)))
+        rows.append(Row(arm.label, arm in findings.declared, tuple(entries)))
     return tuple(rows)
 
 
@@ -162,7 +202,7 @@ def _beside_the_measure(findings: Findings, size: int) -> list[Table]:
             findings, names, lambda arm: [o.tests[test].figures for o in findings.outcomes(arm, size)], percent
         )
 
-    return [_of_test(test, names, rows(test)) for test in findings.tests if names]
+    return [_of_test(findings, test, names, rows(test)) for test in findings.tests if names]
 
 
 def _of_the_runs(findings: Findings, size: int) -> list[Table]:
@@ -184,7 +224,7 @@ def _figure_rows(
     for arm in findings.arms:
         means = [_mean([figures.get(name) for figures in found(arm)]) for name in names]
         entries = tuple(Entry(NOTHING if mean is None else written(mean)) for mean in means)
-        rows.append(Row(arm.label, _declared(findings, arm), entries))
+        rows.append(Row(arm.label, arm in findings.declared, entries))
     return tuple(rows)
 
 
@@ -216,15 +256,11 @@ def _difference_entry(interval: Interval | None) -> Entry:
     return Entry(signed(100 * interval.estimate), points(interval), best=not interval.contains_zero)
 
 
-def _declared(findings: Findings, arm: ArmRef) -> bool:
-    return arm in (findings.primary.a, findings.primary.b)
-
-
 def _gain(findings: Findings) -> Figure | None:
     overall, primary = findings.primary.overall, findings.primary
     if overall is None:
         return None
-    name = f"{findings.measure.name} gained by building the symmetry in, on {primary.test} images"
+    name = f"{findings.measure.name} gained by building the symmetry in, on {primary.test} {findings.measure.unit}s"
     return Figure(signed(100 * overall.estimate), "points", name, f"95 % interval {points(overall)}")
 
 
@@ -232,10 +268,9 @@ def _worth(findings: Findings) -> Figure | None:
     worth = findings.worth()
     if worth is None:
         return None
-    mark = {"equal": "", "at least": "≥\u2009", "at most": "≤\u2009"}[worth.estimate.bound]
-    name = f"the labelled images: what the symmetry was worth at {count(worth.at_size)}"
+    name = f"the labelled {findings.measure.sample}s: what the symmetry was worth at {count(worth.at_size)}"
     note = f"95 % interval {ends(worth)}"
-    return Figure(mark + factor(worth.estimate.factor), "times", name, note)
+    return Figure(_times(worth.estimate), "times", name, note)
 
 
 def _changed(findings: Findings) -> Figure | None:
@@ -244,7 +279,7 @@ def _changed(findings: Findings) -> Figure | None:
         return None
     changed = [float(np.mean([o.changed_images for o in arm])) for arm in (built_in, augmented)]
     share = [percent(value / findings.images()) if value else "0" for value in changed]
-    name = f"of the test images change {findings.measure.prediction} when rotated ({findings.primary.a.label})"
+    name = f"of the {findings.tested()} change {findings.measure.prediction} when rotated ({findings.primary.a.label})"
     return Figure(share[0], "%", name, f"{findings.primary.b.label}: {share[1]} %")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from isotypic.reports.findings import Comparison, Findings
+from isotypic.reports.findings import Findings
 from isotypic.reports.notation import capital, count, ends, enumeration, factor, percent, plain, points
 from isotypic.studies.records import ArmRef
 from isotypic.studies.statistics import Interval, LabelWorth
@@ -38,7 +38,7 @@ def judge(findings: Findings) -> Verdict:
     return Verdict(
         headline=_headline(overall),
         sentence=_difference(findings, overall),
-        worth=_worth(worth, findings.primary) if worth else "",
+        worth=_worth(worth, findings) if worth else "",
         caveats=caveats,
     )
 
@@ -50,48 +50,50 @@ def _headline(overall: Interval) -> str:
 
 
 def _difference(findings: Findings, overall: Interval) -> str:
-    primary, over = findings.primary, _over(findings.primary.sizes)
+    primary, over = findings.primary, _over(findings)
     if overall.contains_zero:
         return (
-            f"On the {primary.test} test images {_the(primary.a)} and {_the(primary.b)} differ by "
+            f"On the {primary.test} {findings.tested()} {_the(primary.a)} and {_the(primary.b)} differ by "
             f"{plain(100 * overall.estimate)} percentage points (95 % interval {points(overall)}), {over}: "
             "the interval contains zero, so neither is shown to be better."
         )
     winner, loser = (primary.a, primary.b) if overall.estimate > 0 else (primary.b, primary.a)
     gain = overall if overall.estimate > 0 else Interval(-overall.estimate, -overall.high, -overall.low)
     return (
-        f"On the {primary.test} test images {_the(winner)} {findings.measure.better} than {_the(loser)} by "
+        f"On the {primary.test} {findings.tested()} {_the(winner)} {findings.measure.better} than {_the(loser)} by "
         f"{percent(gain.estimate)} percentage points (95 % interval {points(gain)}), {over}."
     )
 
 
-def _over(sizes: tuple[int, ...]) -> str:
+def _over(findings: Findings) -> str:
+    sizes, samples = findings.primary.sizes, f"{findings.measure.sample}s"
     if len(sizes) == 1:
-        return f"with {count(sizes[0])} training images"
+        return f"with {findings.trained(sizes[0])}"
     if len(sizes) <= MOST_LISTED:
-        return f"averaged over training sets of {enumeration([count(size) for size in sizes])} images"
-    return f"averaged over {len(sizes)} training sets of {count(sizes[0])} to {count(sizes[-1])} images"
+        return f"averaged over training sets of {enumeration([count(size) for size in sizes])} {samples}"
+    return f"averaged over {len(sizes)} training sets of {count(sizes[0])} to {count(sizes[-1])} {samples}"
 
 
-def _worth(worth: LabelWorth, primary: Comparison) -> str:
+def _worth(worth: LabelWorth, findings: Findings) -> str:
     estimate = worth.estimate
     bound = "" if estimate.bound == "equal" else f"{estimate.bound} "
     interval = f"95 % interval {ends(worth)}"
     return (
-        f"The symmetry was worth {bound}{factor(estimate.factor)} times the labelled images ({interval}): "
-        f"{_reaching(worth, primary)}."
+        f"The symmetry was worth {bound}{factor(estimate.factor)} times the labelled {findings.measure.sample}s "
+        f"({interval}): {_reaching(worth, findings)}."
     )
 
 
-def _reaching(worth: LabelWorth, primary: Comparison) -> str:
+def _reaching(worth: LabelWorth, findings: Findings) -> str:
+    primary, samples = findings.primary, f"{findings.measure.sample}s"
     estimate, at_size = worth.estimate, count(worth.at_size)
     needed = count(float(f"{estimate.factor * worth.at_size:.2g}"))
     target = f"what {_the(primary.a)} reaches with {at_size}"
     if estimate.bound == "at least":
-        return f"with {count(primary.sizes[-1])} images {_the(primary.b)} does not yet reach {target}"
+        return f"with {count(primary.sizes[-1])} {samples} {_the(primary.b)} does not yet reach {target}"
     if estimate.bound == "at most":
-        return f"with {count(primary.sizes[0])} images {_the(primary.b)} already exceeds {target}"
-    return f"{_the(primary.b)} needs about {needed} images to reach {target}"
+        return f"with {count(primary.sizes[0])} {samples} {_the(primary.b)} already exceeds {target}"
+    return f"{_the(primary.b)} needs about {needed} {samples} to reach {target}"
 
 
 def _caveats(findings: Findings) -> list[str]:
@@ -105,16 +107,17 @@ def _caveats(findings: Findings) -> list[str]:
         parts = [f"{number} {word}" for number, word in gaps if number]
         said.append(f"The study is incomplete (of {total} cells: {', '.join(parts)}); the gaps are left out.")
     if primary.overall is not None and set(primary.sizes) != set(study.info.sizes):
-        said.append(f"The comparison covers only {enumeration([count(size) for size in primary.sizes])} images.")
+        covered = enumeration([count(size) for size in primary.sizes])
+        said.append(f"The comparison covers only {covered} {findings.measure.sample}s.")
     if primary.overall is not None and len(primary.seeds) < len(study.info.seeds):
         share = f"{len(primary.seeds)} of {len(study.info.seeds)}"
         said.append(f"The verdict uses the {share} seeds that both arms finished at each of its sizes.")
-    return said + _seed_caveat(len(primary.seeds))
+    return said + _seed_caveat(len(primary.seeds), findings.tested())
 
 
-def _seed_caveat(seeds: int) -> list[str]:
+def _seed_caveat(seeds: int, tested: str) -> list[str]:
     if seeds == 1:
-        return ["With a single seed the intervals cover the choice of test images only, not of training runs."]
+        return [f"With a single seed the intervals cover the choice of {tested} only, not of training runs."]
     if 1 < seeds < FEW_SEEDS:
         return [f"With {seeds} seeds the intervals are likely to be too narrow where runs vary a lot."]
     return []

@@ -100,11 +100,17 @@ class Measure(Stored):
         name: as it stands within a sentence: "accuracy", "Dice", "AP at IoU .5".
         better: what an arm with more of it does, before "than": "is more accurate", "has a higher Dice".
         prediction: what a network says of an image: "class", "segmentation".
+        unit: what is tested, of which each has its measure: "image", "nodule".
+        sample: what is trained on, of which a training set has its size: "image", "candidate".
+        overfitting: the figure whose ratio of training to test is the overfitting ratio; none: the measure itself.
     """
 
     name: str = Field(min_length=1)
     better: str = Field(min_length=1)
     prediction: str = Field(min_length=1)
+    unit: str = Field("image", min_length=1)
+    sample: str = Field("image", min_length=1)
+    overfitting: str | None = None
 
 
 class Scores(Stored):
@@ -171,6 +177,31 @@ class Roc(Stored):
         return self
 
 
+class Froc(Stored):
+    """The FROC curve of the upright test by the rules of LUNA16.
+
+    Args:
+        false_positives: rates a scan, ascending from 1/8 to 8.
+        sensitivity: at each of these.
+        cpm, cpm_nearest: the mean sensitivity at the seven rates, between two points on a line, or at the nearest one.
+        cpm_interval: 95 % interval of ``cpm`` by the bootstrap over scans.
+        intervals: the same of the sensitivity at each of the seven rates.
+    """
+
+    false_positives: list[float]
+    sensitivity: list[float]
+    cpm: float
+    cpm_nearest: float
+    cpm_interval: tuple[float, float]
+    intervals: list[tuple[float, float]]
+
+    @model_validator(mode="after")
+    def _same_length(self) -> Self:
+        if len(self.false_positives) != len(self.sensitivity):
+            raise ValueError("expected as many sensitivities as rates of false positives")
+        return self
+
+
 class Outcome(Stored):
     """What a finished run measured.
 
@@ -186,6 +217,7 @@ class Outcome(Stored):
         figures: further figures of the run by name, of any scale: "differing pixels (%)".
         pictures: what the pictures in the cell's folder show, as their captions without a full stop, by name.
         roc: the ROC curve, where there are two classes.
+        froc: the FROC curve, where something is to be found in scans.
     """
 
     group: str
@@ -200,6 +232,7 @@ class Outcome(Stored):
     figures: dict[str, float] = {}
     pictures: dict[str, str] = {}
     roc: Roc | None = None
+    froc: Froc | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -296,6 +329,11 @@ class StudyInfo(Versioned):
             raise ValueError(f"sizes must ascend without repetition, got {self.sizes}")
         self.question.refuse_other_than(self.arms)
         return self
+
+    def batch_of(self, model: str) -> int | None:
+        """Return the samples a step of a model's training, which may be its own; None where the settings have none."""
+        own = self.settings.get("study", {}).get("models", {}).get(model, {}).get("training", {})
+        return own.get("batch_size", self.settings.get("training", {}).get("batch_size"))
 
     def cells(self) -> list[Cell]:
         """Every cell of the grid: arms x sizes x seeds."""
