@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from isotypic.cli.evaluate_detection import evaluated_detector
 from isotypic.cli.options import Data, Device, Set
 from isotypic.cli.tables import evaluation_table
 from isotypic.data.image_set import ImageSet
@@ -31,7 +32,8 @@ from isotypic.studies.cell import CACHE_FOLDER
 from isotypic.studies.systems.classification import ACCURACY, scores_of
 from isotypic.studies.systems.segmentation import evaluated, samples
 from isotypic.studies.systems.segmentation_figures import DIFFERING, MEASURES, moved_scores, upright_scores
-from isotypic.tasks.recipe import Recipe, SegmentationRecipe, recipe_of, with_request
+from isotypic.tasks.detection import detection_material
+from isotypic.tasks.recipe import DetectionRecipe, Recipe, SegmentationRecipe, recipe_of, with_request
 from isotypic.tasks.segmentation_session import labelled_material
 from isotypic.tasks.session import evaluation_batches, material
 
@@ -43,16 +45,22 @@ def command(
         str, typer.Argument(help="Folder of a trained run, or the name of one of the package.", show_default=False)
     ],
     data: Data = None,
-    group: Annotated[str, typer.Option("--group", help="Test under every element of this group.")] = "p4",
+    group: Annotated[
+        str | None,
+        typer.Option("--group", help="Test under every element of this group; default p4, of volumes D4h."),
+    ] = None,
     part: Annotated[str, typer.Option("--part", help="test, validation, train or all images.")] = "test",
     set_: Set = None,
     device: Device = "cpu",
 ) -> None:
     """Test a run on its own test images, or on other data, upright and under every element of a group."""
-    console, elements = Console(), named(group)
+    console = Console()
     recipe = recipe_of(with_request(recipe_of_run(run).model_dump(mode="json"), data, set_ or []))
+    elements = named(group or {2: "p4", 3: "D4h"}[recipe.axes], recipe.axes)
     with _cache(Path(run)) as cache:
-        if isinstance(recipe, SegmentationRecipe):
+        if isinstance(recipe, DetectionRecipe):
+            table, note = evaluated_detector(Path(run), detection_material(recipe, cache), part, elements, device)
+        elif isinstance(recipe, SegmentationRecipe):
             table, note = _segmenter(run, recipe, part, elements, Execution(device=device), cache)
         else:
             table, note = _classifier(Path(run), recipe, part, elements, torch_device(device), cache)

@@ -20,7 +20,7 @@ COMMANDS = {
     "study": "Answer the question: build the symmetry in, or augment the data?",
     "train": "Train the network of a recipe once.",
     "evaluate": "Score a trained run, upright and under every element of a group.",
-    "predict": "Classify images, a folder of images, or whole slides with a trained run.",
+    "predict": "Classify images, whole slides, or candidates in scans with a trained run.",
     "segment": "Find instances in an image or a folder of images with a trained run.",
     "check": "Does a network commute with a group, and which layer breaks it?",
     "export": "Write a trained run as one file that runs without this library.",

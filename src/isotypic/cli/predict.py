@@ -1,4 +1,4 @@
-"""``isotypic predict``: classify images, or whole slides."""
+"""``isotypic predict``: classify images, whole slides, or candidates in scans."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from rich.progress import track
 
 from isotypic.cli.following import say_failures
 from isotypic.cli.options import Device, PixelSide, Run, pixel_size_of
+from isotypic.cli.predict_scans import predict_scans
 from isotypic.cli.predict_slides import SlideJob, has_slides, predict_slides
 from isotypic.data.preparation import prepare
 from isotypic.data.readers.image import list_images, read
 from isotypic.errors import RequestError
+from isotypic.inference.candidate_classifier import CandidateClassifier
 from isotypic.inference.ledger import fingerprint
 from isotypic.inference.run import Run as TrainedRun
-from isotypic.inference.run import load_run
+from isotypic.inference.run import load_run, recipe_of_run
 from isotypic.inference.segmenter import Precision
 from isotypic.inference.slide_classifier import SlideClassifier, SlideExecution
 from isotypic.inference.slide_scores import (
@@ -34,16 +36,18 @@ from isotypic.inference.slide_scores import (
 )
 from isotypic.inference.writers.catalogue import saved
 from isotypic.ops.device import torch_device
+from isotypic.tasks.recipe import DetectionRecipe
 
 EXAMPLE = (
     "Example: isotypic predict photos/ --run runs/one --out predictions.csv\n\n"
-    "Slides: isotypic predict slides/ --run runs/one --out maps --microns-per-pixel 0.5 --overlap 0.5"
+    "Slides: isotypic predict slides/ --run runs/one --out maps --microns-per-pixel 0.5 --overlap 0.5\n\n"
+    "Scans: isotypic predict scans/ --run runs/one --candidates candidates.csv --out probabilities.csv"
 )
 
 
 def command(
     images: Annotated[
-        Path, typer.Argument(help="An image or a slide, or a folder of images or of slides.", show_default=False)
+        Path, typer.Argument(help="An image, a slide or a scan, or a folder of them.", show_default=False)
     ],
     run: Run,
     out: Annotated[
@@ -55,6 +59,10 @@ def command(
         typer.Option(
             "--threshold", min=0, max=1, help="Probability from which on the class is positive; default the run's."
         ),
+    ] = None,
+    candidates: Annotated[
+        Path | None,
+        typer.Option("--candidates", help="CSV file of candidates: seriesuid,coordX,coordY,coordZ in millimetres."),
     ] = None,
     slides: Annotated[
         bool, typer.Option("--slides", help="TIFF files are slides; .svs, .ndpi, .mrxs and .scn always are.")
@@ -96,9 +104,13 @@ def command(
 ) -> None:
     """Write one row an image: file, class, and the probability of every class.
 
-    Of slides: a heat map, a picture, a table of patches, and the scores of slides and of patients. What is finished in
+    Of scans one row a candidate, with its probability, as LUNA16 takes it. Of slides: a heat map, a picture, a table of patches, and the scores of slides and of patients. What is finished in
     the folder stays, and the same command goes on where it was stopped.
     """
+    if isinstance(recipe_of_run(run), DetectionRecipe):
+        classifier = CandidateClassifier.load(run, device)
+        predict_scans(images, candidates, out or Path("predictions.csv"), classifier)
+        return
     trained = load_run(run) if threshold is None else _with_threshold(load_run(run), threshold)
     if not images.exists():
         raise RequestError(f"expected an image or a folder of images at {images}, found nothing")

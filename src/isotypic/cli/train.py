@@ -44,7 +44,7 @@ def command(
     console = Console(quiet=not leads())
     settings = recipe_of(with_request(read_recipe(recipe), data, set_ or []))
     system = system_of(settings)
-    group = named(system.group(settings))
+    group = named(system.group(settings), settings.axes)
     folder = out or Path("runs") / f"{settings.name}-{group.name}-seed{seed}"
     kept = folder / CHECKPOINT_FILE
     if kept.exists():
@@ -54,7 +54,8 @@ def command(
     material = system.material(settings, folder / CACHE_FOLDER)
     about = system.describe(settings, material)
     whole = np.sort(system.subset(material, about.available, seed))
-    job = Job(settings, material, whole, named("p4") if group.order == 1 else group, seed, device)
+    tested = named({2: "p4", 3: "D4h"}[settings.axes], settings.axes) if group.order == 1 else group
+    job = Job(settings, material, whole, tested, seed, device)
     finished = _followed(console, system, job, folder)
     if finished is None:
         return

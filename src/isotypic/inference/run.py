@@ -33,7 +33,7 @@ from isotypic.metrics.calibration import Calibration
 from isotypic.models.catalogue import build, build_dense
 from isotypic.models.heads import DenseNetwork
 from isotypic.ops.layout import channels_last
-from isotypic.tasks.recipe import AnyRecipe, Recipe, SegmentationRecipe, recipe_of
+from isotypic.tasks.recipe import AnyRecipe, PatchRecipe, Recipe, SegmentationRecipe, recipe_of
 
 if TYPE_CHECKING:
     if sys.version_info >= (3, 11):
@@ -58,7 +58,9 @@ class RunDescription(Config):
     version: str = Field(description="the isotypic that wrote it")
     recipe: dict[str, Any] = Field(description="the resolved recipe")
     classes: list[str] = Field(description="class names in the order of the logits; none for a segmenter")
-    image_shape: tuple[int, int, int] = Field(description="channels, height and width of the training images")
+    image_shape: tuple[int, ...] = Field(
+        min_length=3, max_length=4, description="channels and (z, y, x) or (y, x) of the training images"
+    )
     normalisation: dict[str, Any] = Field(description="what images go through first")
     calibration: Calibration | None = Field(
         None, description="of two classes, how logits become probabilities and a class, fitted to validation images"
@@ -75,16 +77,16 @@ class Run:
         model: the network, in evaluation mode.
         recipe: what it was trained by.
         classes: class names.
-        image_shape: channels, height and width of the training images.
+        image_shape: channels and (y, x) of the training images, or channels and (z, y, x) of volumes.
         normalisation: what images go through first.
         figures: what was measured when it was trained.
         calibration: how logits become probabilities, and these a class; fitted to validation images.
     """
 
     model: nn.Module
-    recipe: Recipe
+    recipe: PatchRecipe
     classes: tuple[str, ...]
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[int, ...]
     normalisation: Normalisation
     figures: dict[str, Any]
     calibration: Calibration = field(default_factory=Calibration)
@@ -105,7 +107,7 @@ class Run:
         return self.calibration.threshold
 
     def probabilities(self, images: np.ndarray, batch_size: int = 256) -> Tensor:
-        """Return the probabilities ``[n, classes]`` of images ``[n, C, y, x]``, uint8 or float as in training.
+        """Return the probabilities ``[n, classes]`` of images ``[n, C, *space]``, of numbers as in training.
 
         Raises:
             RequestError: another number of channels than in training.
@@ -119,9 +121,10 @@ class Run:
         Raises:
             RequestError: they have not.
         """
-        if images.ndim != 4 or images.shape[1] != self.image_shape[0]:
+        if images.ndim != len(self.image_shape) + 1 or images.shape[1] != self.image_shape[0]:
+            space = "z, y, x" if len(self.image_shape) == 4 else "y, x"
             raise RequestError(
-                f"expected images [n, {self.image_shape[0]}, y, x] as in training, received {list(images.shape)}"
+                f"expected images [n, {self.image_shape[0]}, {space}] as in training, received {list(images.shape)}"
             )
         return images
 
@@ -135,7 +138,7 @@ class Run:
         """Return the probabilities ``[n, classes]`` of one batch, on the CPU; the network stays where it is.
 
         Args:
-            images: ``[n, C, y, x]`` with the channels of the training images.
+            images: ``[n, C, *space]`` with the channels of the training images.
             normalisation: what they go through first, in place of the run's own, where white is another value.
         """
         weight = next(self.model.parameters())
@@ -152,7 +155,7 @@ class SegmentationRun:
     Attributes:
         model: the network, in evaluation mode.
         recipe: what it was trained by.
-        image_shape: channels, height and width of the training windows.
+        image_shape: channels and (y, x) of the training windows.
         normaliser: what images go through first.
         pixel_size: side of a pixel of the training images in micrometres, or None where it is not known.
         figures: what was measured when it was trained.
@@ -160,7 +163,7 @@ class SegmentationRun:
 
     model: DenseNetwork
     recipe: SegmentationRecipe
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[int, ...]
     normaliser: Normaliser
     pixel_size: float | None
     figures: dict[str, Any]
@@ -204,13 +207,17 @@ def recipe_of_run(run: Path | str) -> AnyRecipe:
         return recipe_of(_description(folder).recipe)
 
 
-def load_run(folder: Path) -> Run:
+def load_run(folder: Path, kind: type[PatchRecipe] = Recipe) -> Run:
     """Load the run of a classifier.
+
+    Args:
+        folder: where it lies.
+        kind: the recipes of its task; those of images and volumes with classes, or those of detection.
 
     Raises:
         RequestError: the folder holds no run, or one of another task, or the weights do not fit the recipe.
     """
-    description, recipe = _described(folder, Recipe)
+    description, recipe = _described(folder, kind)
     model = build(recipe.model, description.image_shape[0], len(description.classes))
     return Run(
         _with_weights(model, folder / WEIGHTS),
@@ -375,5 +382,5 @@ def _with_weights(model: _Model, path: Path) -> _Model:
 _FOLDER = f"a folder with {DESCRIPTION} and {WEIGHTS}"
 _TRAIN = "train one with isotypic train and give its folder by --run (run=)"
 
-_USE = {"classification": "predict", "segmentation": "segment"}
+_USE = {"classification": "predict", "segmentation": "segment", "detection": "predict"}
 """The command that uses a run, by its task."""

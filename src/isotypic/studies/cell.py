@@ -30,7 +30,7 @@ def run_cell(study: Path, cell: Cell, *, device: str = "cpu", progress: Progress
     recipe = plan.recipe_for(cell)
     system = system_of(recipe)
     subset = system.subset(material, cell.size, cell.seed)
-    group = named(plan.spec.test_group)
+    group = named(plan.spec.test_group, recipe.axes)
     folder = cell_folder(study, cell)
     finished = system.run(Job(recipe, material, subset, group, cell.seed, device, progress), folder)
     record = Record(cell=cell, status="done", outcome=finished.outcome, environment=environment())

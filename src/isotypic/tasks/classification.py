@@ -1,4 +1,4 @@
-"""Image classification: cross-entropy, learning curves, and the test under every element of a group."""
+"""Classification of images and volumes: cross-entropy, learning curves, the test under every element of a group."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Classification(FollowedTask):
     """A classifier under training; the score of its curves is accuracy.
 
     Args:
-        model: maps images ``[B, C, y, x]`` to logits ``[B, classes]``.
+        model: maps images ``[B, C, *space]`` to logits ``[B, classes]``.
         normalisation: what stored images go through first, on the device.
         augmentation: applied to normalised training batches only.
         config: the budget.
@@ -62,7 +62,7 @@ def probabilities(model: nn.Module, batches: Iterable[Batch], group: FiniteGroup
     Args:
         model: maps images to logits; put in evaluation mode.
         batches: the normalised images and labels.
-        group: a group of the pixel grid; element 0 leaves the images as they are.
+        group: a group of the grid; element 0 leaves the images as they are.
 
     Returns:
         Probabilities ``[|G|, n, classes]`` and labels ``[n]``.
@@ -84,8 +84,8 @@ def invariance_error(model: nn.Module, images: Tensor, group: FiniteGroup) -> fl
 
     Args:
         model: a classifier; it is copied.
-        images: ``[B, C, y, x]``, at least two of them.
-        group: a group of the pixel grid.
+        images: ``[B, C, *space]``, at least two of them.
+        group: a group of the grid.
     """
     double = deepcopy(model).cpu().double().eval()
     return float(equivariance_error(double, images.cpu().double(), group).max())

@@ -17,7 +17,7 @@ def parameter_count(model: nn.Module) -> int:
 
 
 def latency_ms(model: nn.Module, image: Tensor, repeats: int = 30) -> float:
-    """Return the median milliseconds that one image ``[C, y, x]`` takes, at batch 1, in evaluation mode."""
+    """Return the median milliseconds that one image ``[C, *space]`` takes, at batch 1, in evaluation mode."""
     model.eval()
     batch = channels_last(image[None].to(next(model.parameters()).device))
     seconds = []

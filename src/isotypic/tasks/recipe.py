@@ -19,13 +19,14 @@ from typing_extensions import Self
 from isotypic.configuration import Config, assign, validated
 from isotypic.data.augmentations.catalogue import pair_augmentation, parts_of
 from isotypic.data.augmentations.intensity import intensity
-from isotypic.data.catalogue import recognise, recognise_labelled
-from isotypic.data.config import DataConfig, SegmentationDataConfig
+from isotypic.data.catalogue import recognise, recognise_candidates, recognise_labelled
+from isotypic.data.config import CandidateDataConfig, DataConfig, SegmentationDataConfig
 from isotypic.errors import RequestError, unknown
-from isotypic.models.catalogue import DenseModelConfig, ModelConfig
+from isotypic.models.catalogue import DenseModelConfig, ModelConfig, VolumeModelConfig, axes_of
 from isotypic.models.convnet import ConvNetConfig
 from isotypic.models.heads import HeadChoice
 from isotypic.models.unet import UNetConfig
+from isotypic.models.voxelnet import VoxelNetConfig
 from isotypic.tasks.grouping import GroupingConfig
 from isotypic.tasks.objectives import LossConfig
 from isotypic.tasks.optimisation import TrainingConfig
@@ -48,11 +49,15 @@ class Recipe(BaseRecipe):
     data: DataConfig = Field(DataConfig(), description="the images")
     model: ModelConfig = Field(ConvNetConfig(), description="the network", discriminator="family")
 
-    @field_validator("augmentation")
-    @classmethod
-    def _known_augmentation(cls, name: str) -> str:
-        parts_of(name)
-        return name
+    @property
+    def axes(self) -> int:
+        """Axes of space of what the network takes: 2 of images, 3 of volumes."""
+        return axes_of(self.model)
+
+    @model_validator(mode="after")
+    def _known_augmentation(self) -> Self:
+        parts_of(self.augmentation, self.axes)
+        return self
 
 
 class Merit(str, Enum):
@@ -82,6 +87,11 @@ class SegmentationRecipe(BaseRecipe):
     grouping: GroupingConfig = Field(GroupingConfig(), description="how its output becomes instances")
     merit: Merit = Field(Merit.DICE, description="the figure that decides: dice, greedy-dice, ap50 or auc")
 
+    @property
+    def axes(self) -> int:
+        """Axes of space of an image."""
+        return 2
+
     @field_validator("augmentation")
     @classmethod
     def _known_augmentation(cls, name: str) -> str:
@@ -102,9 +112,37 @@ class SegmentationRecipe(BaseRecipe):
         return self
 
 
-AnyRecipe = Recipe | SegmentationRecipe
+class DetectionRecipe(BaseRecipe):
+    """A detector: which candidates in scans are what is looked for, by which network of volumes."""
 
-_KINDS: dict[str, type[AnyRecipe]] = {"classification": Recipe, "segmentation": SegmentationRecipe}
+    task: Literal["detection"] = Field("detection", description="what is learned")
+    data: CandidateDataConfig = Field(CandidateDataConfig(), description="the scans and their candidates")
+    model: VolumeModelConfig = Field(VoxelNetConfig(), description="the network", discriminator="family")
+
+    @property
+    def axes(self) -> int:
+        """Axes of space of a patch."""
+        return 3
+
+    @model_validator(mode="after")
+    def _of_volumes(self) -> Self:
+        parts_of(self.augmentation, self.axes)
+        if axes_of(self.model) != self.axes:
+            raise ValueError("expected a network of volumes, received one of images; set model.axes=3")
+        return self
+
+
+PatchRecipe = Recipe | DetectionRecipe
+"""What trains a classifier: of images or volumes with classes, or of candidates."""
+
+AnyRecipe = Recipe | SegmentationRecipe | DetectionRecipe
+
+_KINDS: dict[str, type[AnyRecipe]] = {
+    "classification": Recipe,
+    "segmentation": SegmentationRecipe,
+    "detection": DetectionRecipe,
+}
+_RECOGNISERS = {"segmentation": recognise_labelled, "detection": recognise_candidates}
 
 
 def recipe_names() -> list[str]:
@@ -141,7 +179,7 @@ def with_request(raw: Mapping[str, Any], data: Path | None, assignments: Iterabl
     changed = dict(raw)
     if data is not None:
         section = {**changed.get("data", {}), "path": str(data.resolve())}
-        kind = recognise_labelled if changed.get("task") == "segmentation" else recognise
+        kind = _RECOGNISERS.get(changed.get("task", "classification"), recognise)
         changed["data"] = {**section, "dataset": kind(data)}
     return assign(changed, assignments)
 

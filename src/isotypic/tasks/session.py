@@ -1,4 +1,4 @@
-"""One training session of a recipe: data, network and task put together."""
+"""One training session of a classifier, of images or volumes: data, network and task put together."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from isotypic.data.normalisation import IMAGENET, Normalisation
 from isotypic.data.splits import Splits, split
 from isotypic.errors import RequestError
 from isotypic.metrics.calibration import Calibration
-from isotypic.models.catalogue import begin
+from isotypic.models.catalogue import axes_of, begin
 from isotypic.tasks.checkpoints import Checkpoint
 from isotypic.tasks.classification import Classification
 from isotypic.tasks.curves import LearningCurves
 from isotypic.tasks.pace import Progress
 from isotypic.tasks.ranks import share
-from isotypic.tasks.recipe import Recipe
+from isotypic.tasks.recipe import PatchRecipe, Recipe
 from isotypic.tasks.training import Effort, fit, quiet_lightning
 
 
@@ -64,13 +64,23 @@ class Trained:
 
 
 def material(recipe: Recipe, cache: Path) -> Material:
-    """Load the images of a recipe and split them; decoded images are kept in ``cache``."""
+    """Load the images of a recipe and split them; decoded images are kept in ``cache``.
+
+    Raises:
+        RequestError: the network takes images and these are volumes, or the other way round; or what loading refuses.
+    """
     images = load(recipe.data, cache)
+    if images.axes != axes_of(recipe.model):
+        kinds = {2: "images", 3: "volumes"}
+        raise RequestError(
+            f"{images.name}: expected {kinds[axes_of(recipe.model)]} for a network of the family "
+            f"{recipe.model.family}, these are {kinds[images.axes]}; set model.family"
+        )
     return Material(images, split(images, recipe.data), cache)
 
 
 def train(
-    recipe: Recipe,
+    recipe: PatchRecipe,
     material: Material,
     subset: np.ndarray,
     *,
@@ -95,7 +105,8 @@ def train(
     images, config = material.images, recipe.training
     normalisation = _normalisation(recipe, material, subset)
     model = begin(recipe.model, images.shape[0], len(images.classes))
-    task = Classification(model, normalisation, augmentation(recipe.augmentation, normalisation), config)
+    changes = augmentation(recipe.augmentation, normalisation, recipe.axes)
+    task = Classification(model, normalisation, changes, config)
     part = ArrayDataset(images, subset)
 
     def batches(size: int, steps: int) -> DataLoader[Batch]:
@@ -106,7 +117,7 @@ def train(
     return Trained(model.cpu(), normalisation, task.curves, effort)
 
 
-def _normalisation(recipe: Recipe, material: Material, subset: np.ndarray) -> Normalisation:
+def _normalisation(recipe: PatchRecipe, material: Material, subset: np.ndarray) -> Normalisation:
     images = material.images
     if recipe.data.normalise == "set":
         return fitted(images.images, subset, material.cache)

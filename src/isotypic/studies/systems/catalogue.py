@@ -8,12 +8,17 @@ from typing import Any
 
 from isotypic.errors import unknown
 from isotypic.studies.systems.classification import ClassificationSystem
+from isotypic.studies.systems.detection import DetectionSystem
 from isotypic.studies.systems.segmentation import SegmentationSystem
 from isotypic.studies.systems.system import StudiedSystem
 from isotypic.tasks.recipe import AnyRecipe
 
 _SYSTEMS: Mapping[str, StudiedSystem[Any, Any, Any]] = MappingProxyType(
-    {"classification": ClassificationSystem(), "segmentation": SegmentationSystem()}
+    {
+        "classification": ClassificationSystem(),
+        "segmentation": SegmentationSystem(),
+        "detection": DetectionSystem(),
+    }
 )
 
 

@@ -75,7 +75,7 @@ class ClassificationSystem(StudiedSystem[Recipe, Material, Trained]):
     def test(self, job: Job[Recipe, Material], trained: Trained) -> Finished:
         """Count what it gets right."""
         on_test = _evaluated(job, trained, job.material.splits.test, job.group)
-        on_train = _evaluated(job, trained, job.subset, named("trivial"))
+        on_train = _evaluated(job, trained, job.subset, named("trivial", job.recipe.axes))
         trained.model.cpu()
         drawings = _drawings(job.material, trained, on_test) if can_draw() else {}
         outcome = _outcome(job, trained, on_test, on_train, captions(drawings, job.seed))
@@ -107,7 +107,7 @@ def scores_of(scores: ClassificationScores) -> Scores:
 
 
 def _calibration(job: Job[Recipe, Material], trained: Trained) -> Calibration | None:
-    found = _evaluated(job, trained, job.material.splits.validation, named("trivial"))
+    found = _evaluated(job, trained, job.material.splits.validation, named("trivial", job.recipe.axes))
     trained.model.cpu()
     logits = found.probabilities[0].clamp_min(torch.finfo(torch.float32).tiny).log()  # but for a constant an image
     return calibrated(logits, found.labels)
@@ -191,13 +191,13 @@ def _tested(outcome: Outcome) -> dict[str, float | None]:
 
 def _in_words(material: Material) -> dict[str, Any]:
     images, splits = material.images, material.splits
-    channels, height, width = images.shape
+    channels, *space = images.shape
     parts = {"training": splits.train, "validation": splits.validation, "test": splits.test}
     described: dict[str, Any] = {
         "data set": images.name,
         "images": len(images),
         "classes": len(images.classes),
-        "image size": f"{height} x {width}, {channels} channel{'s' if channels > 1 else ''}",
+        "image size": f"{' x '.join(map(str, space))}, {channels} channel{'s' if channels > 1 else ''}",
         **{f"{name} images": len(rows) for name, rows in parts.items()},
     }
     if images.subjects is not None:

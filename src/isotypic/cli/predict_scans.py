@@ -1,0 +1,88 @@
+"""The part of ``isotypic predict`` that takes scans: candidates in, probabilities out, in the format of LUNA16."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from isotypic.cli.following import say_failures
+from isotypic.data.candidates import Points, read_positions, write_points
+from isotypic.data.readers.scan import read_scan, scan_name
+from isotypic.errors import RequestError
+from isotypic.inference.candidate_classifier import CandidateClassifier, of_scan
+from isotypic.inference.writers.catalogue import saved
+
+
+def predict_scans(scans: Path, candidates: Path | None, out: Path, classifier: CandidateClassifier) -> None:
+    """Classify the candidates of a scan, or of all scans of a folder that have some, and write one CSV file.
+
+    Args:
+        scans: a scan, a folder of scans at any depth, or the folder of a DICOM series.
+        candidates: CSV file with a row a candidate.
+        out: the file to write; an older one is replaced as a whole.
+        classifier: the detector.
+
+    Raises:
+        RequestError: no candidates are given, or none of them lies in a scan that is there.
+        Exit: with code 1, if a scan could not be read; the others are written.
+    """
+    if candidates is None:
+        raise RequestError("expected --candidates FILE.csv with seriesuid,coordX,coordY,coordZ for a run of detection")
+    console, points = Console(), read_positions(candidates)
+    found = _scans(scans, points)
+    failures: list[str] = []
+    rows, outside = [], 0
+    for path in track(found, "scans", console=console, transient=True):
+        try:
+            mine, padded = _of_one(path, points, classifier, alone=len(found) == 1)
+        except RequestError as error:
+            if len(found) == 1:
+                raise
+            failures.append(str(error) if str(path) in str(error) else f"{path}: {error}")
+            continue
+        rows.append(mine)
+        outside += padded
+    if rows:
+        saved(out, lambda path: write_points(path, _together(rows)))
+    total = sum(map(len, rows))
+    reached = f"; the patches of {outside} reach beyond their scan and hold air there" if outside else ""
+    console.print(f"{total} candidates in {len(rows)} scans: {out.resolve()}{reached}", highlight=False, soft_wrap=True)
+    say_failures(failures)
+
+
+def _of_one(path: Path, points: Points, classifier: CandidateClassifier, *, alone: bool) -> tuple[Points, int]:
+    """Return the candidates of a scan with their probabilities, and how many reach beyond it."""
+    scan = read_scan(path)
+    named = set(points.scan.tolist())
+    mine = points if alone and len(named) == 1 and path.is_dir() else of_scan(points, scan.name)
+    probability, outside = classifier(scan, mine.position)
+    return replace(mine, value=probability), outside
+
+
+def _scans(place: Path, points: Points) -> list[Path]:
+    """Return the scans that have candidates: the one given, or those of a folder by their names."""
+    if not place.exists():
+        raise RequestError(f"expected a scan or a folder of scans at {place}, found nothing")
+    if not place.is_dir():
+        return [place]
+    wanted = set(points.scan.tolist())
+    files = sorted(path for path in place.rglob("*") if path.is_file())
+    named = [path for path in files if scan_name(path) is not None]
+    if not named:
+        return [place]  # a DICOM series, or what its reader refuses
+    found = [path for path in named if scan_name(path) in wanted]
+    if not found:
+        raise RequestError(
+            f"{place}: none of its {len(named)} scans has a candidate in the table, whose first scan is "
+            f"{min(wanted)!r}; the column seriesuid names a scan as its file is named, without the suffix"
+        )
+    return found
+
+
+def _together(rows: Sequence[Points]) -> Points:
+    return Points(*(np.concatenate([getattr(part, name) for part in rows]) for name in ("scan", "position", "value")))

@@ -1,0 +1,76 @@
+"""Candidates in a scan classified by a trained detector: patches cut around points of the world, and probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isotypic.data.candidates import Points
+from isotypic.data.geometry import Floats
+from isotypic.data.patches import Lattice, Patches
+from isotypic.data.readers.scan import Scan
+from isotypic.errors import RequestError
+from isotypic.inference.run import Run, load_run
+from isotypic.ops.device import torch_device
+from isotypic.tasks.recipe import DetectionRecipe
+
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class CandidateClassifier:
+    """A detector, ready for scans.
+
+    Attributes:
+        run: the trained network.
+        recipe: its patches and window.
+    """
+
+    run: Run
+    recipe: DetectionRecipe
+
+    @classmethod
+    def load(cls, folder: Path, device: str = "cpu") -> CandidateClassifier:
+        """Load a run of detection onto a device.
+
+        Raises:
+            RequestError: there is no such run, or no such device.
+        """
+        run = load_run(folder, DetectionRecipe)
+        if not isinstance(run.recipe, DetectionRecipe):
+            raise RequestError(f"expected a run of detection at {folder}, received one of {run.recipe.task}")
+        run.model.to(torch_device(device))
+        return cls(run, run.recipe)
+
+    def __call__(self, scan: Scan, position: Floats) -> tuple[NDArray[np.float64], int]:
+        """Return the probability ``[n]`` of what is looked for at some points, and how many patches reach outside.
+
+        Args:
+            scan: the volume; it is held once more as floats.
+            position: ``[n, 3]`` world points (x, y, z) in millimetres.
+        """
+        data = self.recipe.data
+        patches = Patches(scan, Lattice(data.size, data.spacing), data.window)
+        parts = [position[start : start + _BATCH] for start in range(0, len(position), _BATCH)]
+        found = [self.run.classified(patches.at(part))[:, 1].double().numpy() for part in parts]
+        outside = int(patches.outside(position).sum()) if len(position) else 0
+        return np.concatenate(found) if found else np.zeros(0), outside
+
+
+def of_scan(candidates: Points, name: str) -> Points:
+    """Return the candidates of a scan.
+
+    Raises:
+        RequestError: there are none.
+    """
+    mine = candidates[candidates.scan == name]
+    if not len(mine):
+        others = sorted(set(candidates.scan.tolist()))
+        raise RequestError(
+            f"expected candidates of the scan {name!r}, received those of {len(others)} others, {others[0]!r} among "
+            "them; the column seriesuid names a scan as its file is named, without the suffix"
+        )
+    return mine
