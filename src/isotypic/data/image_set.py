@@ -97,7 +97,7 @@ def full_scale(images: ImageArray) -> float:
 
 
 def _check_images(name: str, images: ImageArray) -> None:
-    if images.ndim != 4 or images.dtype not in (np.uint8, np.float32):
+    if images.ndim not in (4, 5) or images.dtype not in (np.uint8, np.float16, np.float32):
         raise RequestError(
             f"{name}: expected images [N, C, H, W] of uint8 or float32, received {list(images.shape)} of {images.dtype}"
         )
