@@ -64,3 +64,40 @@ def write_series(folder, array, positions, uid="1.2.3.4", orientation=(1, 0, 0, 
         writer.SetFileName(str(folder / f"{uid}-{number:02}.dcm"))
         writer.Execute(one)
     return folder
+
+
+LUNA = {
+    "1.3.6.1": (0, "flipped in the plane"),
+    "1.3.6.2": (1, "identity"),
+    "1.3.6.3": (2, "oblique"),
+    "1.3.6.4": (3, "identity"),
+}
+"""Scans of a small LUNA16 by their names: subset and direction. The last has no candidate, and one nodule."""
+
+
+def write_luna(folder, each=6):
+    """Write a small LUNA16; return its candidates (scan, x, y, z, class) in the order of the table.
+
+    Every third candidate is a nodule. The table is not sorted by scans.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    rows, nodules = [], []
+    for number, (name, (subset, direction)) in enumerate(LUNA.items()):
+        found = image(voxels((9, 14, 12), number), direction, (0.7, 0.7, 1.5))
+        (folder / f"subset{subset}").mkdir(exist_ok=True)
+        sitk.WriteImage(found, str(folder / f"subset{subset}" / f"{name}.mhd"))
+        index = np.random.default_rng(number).uniform((2, 3, 3), (6, 10, 8), (each, 3))
+        places = scan_of(found).geometry.world_of(index).round(4).tolist()
+        nodules += [(name, *place, 6.5) for place in places[::3]]
+        rows += [(name, *place, int(i % 3 == 0)) for i, place in enumerate(places)] if number < 3 else []
+    rows = [rows[i] for i in np.random.default_rng(9).permutation(len(rows))]
+    write_table(folder / "candidates_V2.csv", rows, "class")
+    write_table(folder / "CSVFILES" / "annotations.csv", nodules, "diameter_mm")
+    write_table(folder / "annotations_excluded.csv", [("1.3.6.1", 1.0, 2.0, 3.0, -1)], "diameter_mm")
+    return rows
+
+
+def write_table(path, rows, value):
+    path.parent.mkdir(exist_ok=True)
+    lines = [f"seriesuid,coordX,coordY,coordZ,{value}", *(",".join(map(str, row)) for row in rows)]
+    path.write_text("\n".join(lines) + "\n")

@@ -25,7 +25,7 @@ import numpy as np
 
 from isotypic.data.geometry import Geometry
 from isotypic.data.readers.dicom import read_series
-from isotypic.data.readers.itk import geometry_of, header, voxels_of
+from isotypic.data.readers.itk import geometry_of, header, unreadable, voxels_of
 from isotypic.errors import RequestError
 from isotypic.files import file_state
 
@@ -114,8 +114,11 @@ def _data_files(path: Path) -> list[Path]:
     """Return the file in which a MetaImage header says that its voxels are."""
     if path.suffix.lower() != ".mhd" or not path.is_file():
         return []
-    with path.open("rb") as file:
-        lines = file.read(_HEADER_BYTES).splitlines()
+    try:
+        with path.open("rb") as file:
+            lines = file.read(_HEADER_BYTES).splitlines()
+    except OSError as error:
+        raise unreadable(path, error) from error
     named = [line.partition(b"=")[2].strip().decode(errors="replace") for line in lines if line.startswith(_DATA_FILE)]
     return [path.parent / name for name in named if name and not _of_several(name)]
 
