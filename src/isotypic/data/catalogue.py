@@ -1,4 +1,4 @@
-"""The data sets by name, and what a path is most likely to hold: images with classes, and images with labels."""
+"""The data sets by name, and what a path is most likely to hold: images with classes, with labels, or candidates."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from isotypic.data.config import DataConfig, SegmentationDataConfig
+from isotypic.data.candidates import CandidateSet
+from isotypic.data.config import CandidateDataConfig, DataConfig, SegmentationDataConfig
 from isotypic.data.datasets import (
     bbbc038,
     cifar,
@@ -14,12 +15,14 @@ from isotypic.data.datasets import (
     digits,
     folder,
     labelled_folder,
+    luna16,
     medmnist,
     mnist,
     pcam,
     stack,
     touching,
 )
+from isotypic.data.extraction import Progress
 from isotypic.data.image_set import ImageSet
 from isotypic.data.labelled_images import LabelledImages, refuse_small
 from isotypic.data.readers.hdf5 import SUFFIXES
@@ -29,6 +32,7 @@ from isotypic.errors import RequestError, unknown
 
 Loader = Callable[[DataConfig, Path], ImageSet]
 LabelledLoader = Callable[[SegmentationDataConfig, Path], LabelledImages]
+CandidateLoader = Callable[[CandidateDataConfig, Path, Progress | None], CandidateSet]
 
 DATASETS: Mapping[str, Loader] = MappingProxyType(
     {
@@ -50,6 +54,7 @@ LABELLED: Mapping[str, LabelledLoader] = MappingProxyType(
         "labelled_folder": labelled_folder.load,
     }
 )
+CANDIDATES: Mapping[str, CandidateLoader] = MappingProxyType({"luna16": luna16.load})
 
 
 def load(config: DataConfig, cache: Path) -> ImageSet:
@@ -83,6 +88,22 @@ def load_labelled(config: SegmentationDataConfig, cache: Path) -> LabelledImages
     labelled = LABELLED[config.dataset](config, cache)
     refuse_small(labelled, config.minimum_side)
     return labelled
+
+
+def load_candidates(config: CandidateDataConfig, cache: Path, progress: Progress | None = None) -> CandidateSet:
+    """Load the candidates that ``config`` names.
+
+    Args:
+        config: the data section of a recipe for candidates.
+        cache: folder for the patches; may be removed at any time between runs.
+        progress: told of how many scans the patches are cut out.
+
+    Raises:
+        RequestError: the name is unknown, or the data set refuses what it finds.
+    """
+    if config.dataset not in CANDIDATES:
+        raise unknown("data set", config.dataset, CANDIDATES)
+    return CANDIDATES[config.dataset](config, cache, progress)
 
 
 def recognise(path: Path) -> str:
@@ -132,6 +153,21 @@ def recognise_labelled(path: Path) -> str:
     if bbbc038.recognises(names):
         return "bbbc038"
     return "stack" if stack.recognises(names) else "labelled_folder"
+
+
+def recognise_candidates(path: Path) -> str:
+    """Return the name of the data set of candidates that reads a path.
+
+    Args:
+        path: a folder with scans and their candidates (luna16).
+
+    Raises:
+        RequestError: nothing is there, or something else.
+    """
+    if path.is_dir() and luna16.recognises(open_tree(path).names):
+        return "luna16"
+    what = "another folder" if path.is_dir() else "a file" if path.exists() else "nothing"
+    raise RequestError(f"{path}: expected a folder with scans and candidates_V2.csv as of LUNA16, received {what}")
 
 
 def recognise_either(path: Path) -> str:

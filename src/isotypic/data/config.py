@@ -13,6 +13,9 @@ Pixels = Annotated[int, Field(ge=1, le=16384)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Level = Annotated[int, Field(ge=0, le=255)]
 Micrometres = Annotated[float, Field(gt=0)]
+Millimetres = Annotated[float, Field(gt=0, le=100)]
+PatchSide = Annotated[int, Field(ge=1, le=512)]
+Subset = Annotated[int, Field(ge=0)]
 
 
 class Fractions(Protocol):
@@ -183,3 +186,45 @@ class SegmentationDataConfig(Config):
     def pixel_sides(self) -> tuple[float, float] | None:
         """The (height, width) of a pixel in micrometres, or None to take the file's."""
         return None if self.pixel_size is None else (self.pixel_size, self.pixel_size)
+
+
+class CandidateDataConfig(Config):
+    """The ``data`` section of a recipe for candidates in scans; an unknown key or a value out of range is refused."""
+
+    dataset: str = Field("luna16", description="name of the data set: luna16")
+    path: Path | None = Field(None, description="folder with the scans and the CSV files")
+    size: tuple[PatchSide, PatchSide, PatchSide] = Field((12, 72, 72), description="points (z, y, x) of a patch")
+    spacing: tuple[Millimetres, Millimetres, Millimetres] = Field(
+        (1.25, 0.5, 0.5), description="millimetres (z, y, x) between the points, whatever the scan's own are"
+    )
+    window: tuple[float, float] = Field((-1000, 300), description="Hounsfield units that become -1 and 1")
+    negatives: int | None = Field(
+        None,
+        ge=1,
+        description="candidates that are no nodule that are kept of a scan, at most; none: all. Of scans in "
+        "test_subsets all are kept, as false positives a scan are counted there",
+    )
+    negatives_seed: int = Field(0, ge=0, description="seed of their choice; that of a scan depends on no other scan")
+    missing: Literal["refuse", "skip"] = Field(
+        "refuse", description="points in scans that are not in the folder: refuse the folder, or leave them out"
+    )
+    test_subsets: tuple[Subset, ...] = Field(
+        (), description="numbers of the folders subset0, subset1, ... whose scans are the test set; none: made here"
+    )
+    validation_subsets: tuple[Subset, ...] = Field((), description="likewise for the validation set")
+    test_fraction: Fraction = Field(0.1, description="share of all candidates that goes to a test set made here")
+    validation_fraction: Fraction = Field(
+        0.1, description="share of the candidates outside the test set that goes to a validation set made here"
+    )
+    split_seed: int = Field(0, ge=0, description="seed of the split; other seeds leave the split as it is")
+
+    @model_validator(mode="after")
+    def _sensible(self) -> CandidateDataConfig:
+        if not self.window[0] < self.window[1]:
+            raise ValueError(f"window: expected (low, high) with low < high, received {list(self.window)}")
+        both = sorted(set(self.test_subsets) & set(self.validation_subsets))
+        if both:
+            raise ValueError(
+                f"test_subsets and validation_subsets: expected different subsets, received {both[0]} twice"
+            )
+        return self

@@ -62,11 +62,16 @@ def distinct_files(path: Path, frame: pd.DataFrame, name: str) -> np.ndarray:
     return files
 
 
-def text_frame(path: Path) -> pd.DataFrame:
+def text_frame(path: Path, of: str = "an image", *, least: int = 1) -> pd.DataFrame:
     """Read a CSV file, every cell as text.
 
+    Args:
+        path: the file.
+        of: what a row is about, for the error.
+        least: rows that it has at least.
+
     Raises:
-        RequestError: the file cannot be read, or has no rows.
+        RequestError: the file cannot be read, or has fewer rows.
     """
     try:
         frame = pd.read_csv(
@@ -79,8 +84,8 @@ def text_frame(path: Path) -> pd.DataFrame:
         )
     except (OSError, ValueError) as error:
         raise RequestError(f"{path}: cannot be read as a CSV file ({' '.join(str(error).split())})") from error
-    if frame.empty:
-        raise RequestError(f"{path}: the table has no rows; expected one row an image")
+    if len(frame) < least:
+        raise RequestError(f"{path}: the table has no rows; expected one row {of}")
     return frame
 
 

@@ -1,0 +1,210 @@
+"""LUNA16: 888 chest CT scans with nodules, and the candidates that detectors found in them.
+
+``subset0 .. subset9`` with ``<seriesuid>.mhd`` and its ``.raw``, ``annotations.csv`` (the nodules),
+``candidates_V2.csv`` (or ``candidates.csv``), and ``annotations_excluded.csv`` where it is there (findings that neither
+count nor cost), at any depth below one folder. Where there are folders ``subset<n>`` only scans in them are taken: the
+masks of the lungs (``seg-lungs-LUNA16``) have the same names.
+
+Source: A. A. A. Setio et al., Validation, comparison, and combination of algorithms for automatic detection of
+pulmonary nodules in computed tomography images: the LUNA16 challenge, Medical Image Analysis 42 (2017),
+arXiv 1612.08012, https://luna16.grand-challenge.org; scans of LIDC-IDRI, CC BY 3.0.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isotypic.data.candidates import CLASS, CLASSES, DIAMETER, CandidateSet, Points, read_points
+from isotypic.data.config import CandidateDataConfig
+from isotypic.data.extraction import Extraction, Progress, extracted
+from isotypic.data.image_set import ImageSet, check_labels
+from isotypic.data.patches import Lattice
+from isotypic.data.readers.scan import scan_name
+from isotypic.data.readers.tree import open_tree
+from isotypic.errors import RequestError
+
+_CANDIDATES = ("candidates_V2.csv", "candidates.csv")
+_NODULES = ("annotations.csv",)
+_EXCLUDED = ("annotations_excluded.csv",)
+_SUBSET = re.compile(r"subset(\d+)")
+
+
+@dataclass(frozen=True)
+class _File:
+    """A scan's file, and the number of the subset that it is in, or None."""
+
+    path: Path
+    subset: int | None
+
+
+def recognises(names: Iterable[str]) -> bool:
+    """Return whether some relative file names are of this set: scans, and candidates in them."""
+    paths = [PurePosixPath(name) for name in names]
+    return any(path.name in _CANDIDATES for path in paths) and any(scan_name(Path(path)) for path in paths)
+
+
+def load(config: CandidateDataConfig, cache: Path, progress: Progress | None = None) -> CandidateSet:
+    """Return the candidates of all scans with their patches, which stay on disk.
+
+    Args:
+        config: ``path`` is the folder.
+        cache: where the patches are kept (:mod:`isotypic.data.extraction`).
+        progress: told of how many scans the patches are cut out.
+
+    Raises:
+        RequestError: no path, no scans, a file is missing, damaged or of another layout, two files are of one scan, a
+            point lies in a scan that has no file, a class is neither 0 nor 1, or a subset is not there.
+    """
+    if config.path is None:
+        raise RequestError("the data set 'luna16' needs a path to its folder: give --data PATH")
+    if not config.path.is_dir():
+        raise RequestError(f"{config.path}: no such folder; expected that of LUNA16, unpacked")
+    names = open_tree(config.path).names
+    files = _files(config.path, names)
+    parts = _parts(config, files)
+    candidates = _present(config, files, _candidates(config.path, names))
+    candidates = candidates[_kept(candidates, config, parts)]
+    labels = candidates.value.astype(np.int64)
+    check_labels("luna16", labels, CLASSES)  # before hours of cutting, not after
+    what = Extraction(
+        {name: file.path for name, file in files.items()},
+        candidates.scan,
+        candidates.position,
+        Lattice(config.size, config.spacing),
+        config.window,
+    )
+    nodules = _present(config, files, read_points(_table(config.path, names, _NODULES), DIAMETER))
+    excluded = _excluded(config.path, names, files)
+    images, outside = extracted(what, cache, progress)
+    patches = ImageSet(
+        name="luna16",
+        images=images,
+        labels=labels,
+        classes=CLASSES,
+        subjects=candidates.scan,
+        split=_split(candidates.scan, parts),
+    )
+    scans = tuple(sorted(files))
+    return CandidateSet(patches, candidates.position, nodules, excluded, scans, outside, _split(np.array(scans), parts))
+
+
+def _files(folder: Path, names: Iterable[str]) -> dict[str, _File]:
+    """Return the file of every scan."""
+    found: dict[str, _File] = {}
+    every = [(folder / name, _subset(name)) for name in names]
+    some_in_subsets = any(subset is not None for path, subset in every if scan_name(path))
+    for path, subset in every:
+        name = scan_name(path)
+        if name is None or (some_in_subsets and subset is None):
+            continue
+        if name in found:
+            raise RequestError(f"two files of one scan: {found[name].path} and {path}; keep one of them")
+        found[name] = _File(path, subset)
+    if not found:
+        raise RequestError(f"{folder}: no scans; expected subset0/<seriesuid>.mhd and the like")
+    return found
+
+
+def _subset(name: str) -> int | None:
+    """Return the number of the subset that a file is in.
+
+    >>> _subset("luna/subset7/1.3.6.mhd"), _subset("seg-lungs-LUNA16/1.3.6.mhd")
+    (7, None)
+    """
+    numbers = [found[1] for folder in PurePosixPath(name).parts[:-1] if (found := _SUBSET.fullmatch(folder))]
+    return int(numbers[-1]) if numbers else None
+
+
+def _table(folder: Path, names: Iterable[str], wanted: tuple[str, ...]) -> Path:
+    """Return the table of the first name that is there, the one that lies least deep."""
+    for table in wanted:
+        found = sorted((name.count("/"), name) for name in names if PurePosixPath(name).name == table)
+        if len(found) > 1 and found[0][0] == found[1][0]:
+            raise RequestError(f"{folder}: two tables, {found[0][1]} and {found[1][1]}; keep one of them")
+        if found:
+            return folder / found[0][1]
+    raise RequestError(f"{folder}: no {' or '.join(wanted)}; expected it in the folder or below")
+
+
+def _candidates(folder: Path, names: Iterable[str]) -> Points:
+    path = _table(folder, names, _CANDIDATES)
+    candidates = read_points(path, CLASS)
+    strange = np.flatnonzero(~np.isin(candidates.value, (0, 1)))
+    if len(strange):
+        raise RequestError(
+            f"{path}: line {strange[0] + 2}: expected the class 0 or 1, received {candidates.value[strange[0]]:g}"
+        )
+    return candidates
+
+
+def _excluded(folder: Path, names: tuple[str, ...], files: Mapping[str, _File]) -> Points:
+    """Return what is excluded in these scans; the table may be absent, or without rows."""
+    if not any(PurePosixPath(name).name in _EXCLUDED for name in names):
+        return Points.none()
+    excluded = read_points(_table(folder, names, _EXCLUDED), DIAMETER, least=0)
+    return excluded[np.isin(excluded.scan, list(files))]
+
+
+def _present(config: CandidateDataConfig, files: Mapping[str, _File], points: Points) -> Points:
+    """Return the points in scans that have a file.
+
+    Raises:
+        RequestError: some have none, and are not to be left out; or all have none.
+    """
+    there = np.isin(points.scan, list(files))
+    if there.all():
+        return points
+    absent, count = np.unique(points.scan[~there], return_counts=True)
+    if config.missing == "refuse":
+        raise RequestError(
+            f"{config.path}: no file of scan {str(absent[0])!r}, in which {count[0]} points lie ({len(absent)} such "
+            "scans); add it, or leave them out with --set data.missing=skip"
+        )
+    if not there.any():
+        raise RequestError(f"{config.path}: none of the {len(points)} points lies in one of the {len(files)} scans")
+    return points[there]
+
+
+def _kept(candidates: Points, config: CandidateDataConfig, parts: Mapping[str, str] | None) -> NDArray[np.bool_]:
+    """Return which candidates are kept: all nodules, and of every scan that is not of the test some of the others."""
+    kept = np.ones(len(candidates), dtype=bool)
+    if config.negatives is None:
+        return kept
+    names, owner = np.unique(candidates.scan, return_inverse=True)
+    others = np.flatnonzero(candidates.value == 0)
+    others = others[np.argsort(owner[others], kind="stable")]
+    ends = np.searchsorted(owner[others], np.arange(len(names) + 1))
+    for name, start, end in zip(names.tolist(), ends[:-1], ends[1:], strict=True):
+        if end - start > config.negatives and not (parts is not None and parts[name] == "test"):
+            digest = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+            generator = np.random.default_rng([config.negatives_seed, digest])
+            kept[generator.permutation(others[start:end])[config.negatives :]] = False
+    return kept
+
+
+def _parts(config: CandidateDataConfig, files: Mapping[str, _File]) -> dict[str, str] | None:
+    """Return the part of every scan, or None where the subsets do not say."""
+    asked = dict.fromkeys(config.test_subsets, "test")
+    asked |= dict.fromkeys(config.validation_subsets, "validation")
+    if not asked:
+        return None
+    there = {file.subset for file in files.values() if file.subset is not None}
+    absent = sorted(set(asked) - there)
+    if absent:
+        known = ", ".join(f"subset{subset}" for subset in sorted(there)) or "none"
+        raise RequestError(f"{config.path}: no scans in a folder subset{absent[0]}; there are {known}")
+    return {name: asked.get(-1 if file.subset is None else file.subset, "train") for name, file in files.items()}
+
+
+def _split(scans: NDArray[np.str_], parts: Mapping[str, str] | None) -> NDArray[np.str_] | None:
+    if parts is None:
+        return None
+    names, owner = np.unique(scans, return_inverse=True)
+    return np.array([parts[name] for name in names.tolist()])[owner]
