@@ -1,4 +1,4 @@
-"""A detector in small: candidates in scans whose nodules are bright balls, and the recipe of a network that finds them."""
+"""A detector in small: candidates in scans whose nodules are bright balls, and a recipe that finds them."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""A study of detection in small: what a cell measures is the CPM, nodule by nodule, and it comes from all candidates."""
+"""A study of detection in small: what a cell measures is the CPM, nodule by nodule, of all candidates."""
 
 from dataclasses import replace
 
@@ -9,12 +9,11 @@ import torch
 
 from isotypic.groups import named
 from isotypic.inference.detection_evaluation import DetectionEvaluation, evaluate_detection
-from isotypic.inference.run import load_run
+from isotypic.inference.run import load_detector
 from isotypic.metrics.froc import Findings, Marks, judge
 from isotypic.studies.systems.catalogue import system_of
 from isotypic.studies.systems.detection import DetectionSystem, at_rate, froc_of
 from isotypic.studies.systems.system import Job
-from isotypic.tasks.recipe import DetectionRecipe
 
 D4H = named("D4h", 3)
 
@@ -68,7 +67,7 @@ def test_training_is_balanced_and_so_is_what_it_is_chosen_by(finished):
 
 def test_the_run_is_loaded_as_one_of_detection(finished):
     job, folder, done = finished
-    run = load_run(folder, DetectionRecipe)
+    run = load_detector(folder)
     found = evaluated(job, run.model, run.normalisation)
     assert found.detected.mean(1)[0] == pytest.approx(done.outcome.froc.cpm)
 
@@ -121,7 +120,7 @@ def test_candidates_are_judged_scan_by_scan_with_what_is_excluded(finished):
     probability = rng.uniform(0.05, 0.95, len(job.material.candidates))
     rows = np.arange(len(probability))
     scans = job.material.scans_of(rows)
-    normalisation = load_run(finished[1], DetectionRecipe).normalisation
+    normalisation = load_detector(finished[1]).normalisation
     found = evaluate_detection(Says(probability), job.material, rows, normalisation, named("trivial", 3))
     by_hand = judged_by_hand(probability, scans)
     assert isinstance(found, DetectionEvaluation)
@@ -136,5 +135,5 @@ def test_a_froc_curve_is_recorded_at_rising_rates(finished):
     assert froc.false_positives[0] == pytest.approx(0.125)
     assert len(froc.intervals) == 7
     job, folder, _ = finished
-    run = load_run(folder, DetectionRecipe)
+    run = load_detector(folder)
     assert froc_of(evaluated(job, run.model, run.normalisation).upright) == froc, "the bootstrap has a fixed seed"

@@ -10,7 +10,7 @@ from isotypic.errors import RequestError
 from isotypic.files import write_text
 from isotypic.groups.finite import FiniteGroup
 from isotypic.inference.detection_evaluation import DetectionEvaluation, evaluate_detection
-from isotypic.inference.run import load_run
+from isotypic.inference.run import load_detector
 from isotypic.metrics.froc import RATES
 from isotypic.ops.device import torch_device
 from isotypic.reports.froc import one_curve
@@ -18,7 +18,6 @@ from isotypic.studies.records import Froc
 from isotypic.studies.systems.detection import at_rate, froc_of
 from isotypic.studies.systems.png import can_draw
 from isotypic.tasks.detection import DetectionMaterial
-from isotypic.tasks.recipe import DetectionRecipe
 
 CURVE = "froc.svg"
 
@@ -31,7 +30,7 @@ def evaluated_detector(
     Raises:
         RequestError: there is no such part, or no nodule in it, or the patches are of another size than in training.
     """
-    trained = load_run(run, DetectionRecipe)
+    trained = load_detector(run)
     parts = vars(material.splits)
     if part not in parts:
         raise RequestError(f"expected --part {', '.join(parts)} for a detector, received {part!r}")

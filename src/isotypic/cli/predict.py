@@ -104,12 +104,13 @@ def command(
 ) -> None:
     """Write one row an image: file, class, and the probability of every class.
 
-    Of scans one row a candidate, with its probability, as LUNA16 takes it. Of slides: a heat map, a picture, a table of patches, and the scores of slides and of patients. What is finished in
-    the folder stays, and the same command goes on where it was stopped.
+    Of scans one row a candidate, with its probability, as LUNA16 takes it. Of slides: a heat map, a picture, a table
+    of patches, and the scores of slides and of patients. What is finished in the folder stays, and the same command
+    goes on where it was stopped.
     """
     if isinstance(recipe_of_run(run), DetectionRecipe):
-        classifier = CandidateClassifier.load(run, device)
-        predict_scans(images, candidates, out or Path("predictions.csv"), classifier)
+        detector = CandidateClassifier.load(run, device)
+        predict_scans(images, candidates, out or Path("predictions.csv"), detector)
         return
     trained = load_run(run) if threshold is None else _with_threshold(load_run(run), threshold)
     if not images.exists():

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import track
 
 from isotypic.cli.following import say_failures
-from isotypic.data.candidates import Points, read_positions, write_points
+from isotypic.data.candidates import Points, read_points, write_points
 from isotypic.data.readers.scan import read_scan, scan_name
 from isotypic.errors import RequestError
 from isotypic.inference.candidate_classifier import CandidateClassifier, of_scan
@@ -33,7 +33,7 @@ def predict_scans(scans: Path, candidates: Path | None, out: Path, classifier: C
     """
     if candidates is None:
         raise RequestError("expected --candidates FILE.csv with seriesuid,coordX,coordY,coordZ for a run of detection")
-    console, points = Console(), read_positions(candidates)
+    console, points = Console(), read_points(candidates, None)
     found = _scans(scans, points)
     failures: list[str] = []
     rows, outside = [], 0

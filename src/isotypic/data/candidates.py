@@ -67,12 +67,12 @@ class Points:
         return Points(self.scan[rows], self.position[rows], self.value[rows])
 
 
-def read_points(path: Path, value: str, *, least: int = 1) -> Points:
+def read_points(path: Path, value: str | None, *, least: int = 1) -> Points:
     """Read a CSV file of points, in the order of its rows.
 
     Args:
         path: the file.
-        value: the column with the number of each point.
+        value: the column with the number of each point; None for where they are alone, their numbers being zero.
         least: how many rows it has at least.
 
     Raises:
@@ -80,8 +80,9 @@ def read_points(path: Path, value: str, *, least: int = 1) -> Points:
             one that is no finite number.
     """
     frame = text_frame(path, "a point", least=least)
-    numbers = [_numbers(path, frame, name) for name in (*COORDINATES, value)]
-    return Points(text_column(path, frame, SCAN), np.stack(numbers[:3], axis=1), numbers[3])
+    position = np.stack([_numbers(path, frame, name) for name in COORDINATES], axis=1)
+    numbers = np.zeros(len(frame)) if value is None else _numbers(path, frame, value)
+    return Points(text_column(path, frame, SCAN), position, numbers)
 
 
 def write_points(path: Path, points: Points, value: str = PROBABILITY) -> Path:

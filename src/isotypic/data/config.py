@@ -198,6 +198,7 @@ class CandidateDataConfig(Config):
         (1.25, 0.5, 0.5), description="millimetres (z, y, x) between the points, whatever the scan's own are"
     )
     window: tuple[float, float] = Field((-1000, 300), description="Hounsfield units that become -1 and 1")
+    normalise: Literal["set"] = Field("set", description="zero mean and unit variance over the training patches")
     negatives: int | None = Field(
         None,
         ge=1,

@@ -13,7 +13,7 @@ from isotypic.data.geometry import Floats
 from isotypic.data.patches import Lattice, Patches
 from isotypic.data.readers.scan import Scan
 from isotypic.errors import RequestError
-from isotypic.inference.run import Run, load_run
+from isotypic.inference.run import Run, load_detector
 from isotypic.ops.device import torch_device
 from isotypic.tasks.recipe import DetectionRecipe
 
@@ -25,12 +25,10 @@ class CandidateClassifier:
     """A detector, ready for scans.
 
     Attributes:
-        run: the trained network.
-        recipe: its patches and window.
+        run: the trained network; its recipe says of which patches.
     """
 
-    run: Run
-    recipe: DetectionRecipe
+    run: Run[DetectionRecipe]
 
     @classmethod
     def load(cls, folder: Path, device: str = "cpu") -> CandidateClassifier:
@@ -39,11 +37,9 @@ class CandidateClassifier:
         Raises:
             RequestError: there is no such run, or no such device.
         """
-        run = load_run(folder, DetectionRecipe)
-        if not isinstance(run.recipe, DetectionRecipe):
-            raise RequestError(f"expected a run of detection at {folder}, received one of {run.recipe.task}")
+        run = load_detector(folder)
         run.model.to(torch_device(device))
-        return cls(run, run.recipe)
+        return cls(run)
 
     def __call__(self, scan: Scan, position: Floats) -> tuple[NDArray[np.float64], int]:
         """Return the probability ``[n]`` of what is looked for at some points, and how many patches reach outside.
@@ -52,7 +48,7 @@ class CandidateClassifier:
             scan: the volume; it is held once more as floats.
             position: ``[n, 3]`` world points (x, y, z) in millimetres.
         """
-        data = self.recipe.data
+        data = self.run.recipe.data
         patches = Patches(scan, Lattice(data.size, data.spacing), data.window)
         parts = [position[start : start + _BATCH] for start in range(0, len(position), _BATCH)]
         found = [self.run.classified(patches.at(part))[:, 1].double().numpy() for part in parts]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ from isotypic.metrics.calibration import Calibration
 from isotypic.models.catalogue import build, build_dense
 from isotypic.models.heads import DenseNetwork
 from isotypic.ops.layout import channels_last
-from isotypic.tasks.recipe import AnyRecipe, PatchRecipe, Recipe, SegmentationRecipe, recipe_of
+from isotypic.tasks.recipe import AnyRecipe, DetectionRecipe, Recipe, SegmentationRecipe, recipe_of
 
 if TYPE_CHECKING:
     if sys.version_info >= (3, 11):
@@ -48,6 +48,7 @@ DEFAULT_RUN = "nuclei"
 """The run of the package that segments where none is named."""
 
 _Recipe = TypeVar("_Recipe", bound=AnyRecipe)
+_Patches = TypeVar("_Patches", Recipe, DetectionRecipe)
 _Model = TypeVar("_Model", bound=nn.Module)
 
 
@@ -70,8 +71,8 @@ class RunDescription(Config):
 
 
 @dataclass(frozen=True)
-class Run:
-    """A trained classifier, ready to use.
+class Run(Generic[_Patches]):
+    """A trained classifier, of images, volumes or candidates, ready to use.
 
     Attributes:
         model: the network, in evaluation mode.
@@ -84,7 +85,7 @@ class Run:
     """
 
     model: nn.Module
-    recipe: PatchRecipe
+    recipe: _Patches
     classes: tuple[str, ...]
     image_shape: tuple[int, ...]
     normalisation: Normalisation
@@ -207,16 +208,25 @@ def recipe_of_run(run: Path | str) -> AnyRecipe:
         return recipe_of(_description(folder).recipe)
 
 
-def load_run(folder: Path, kind: type[PatchRecipe] = Recipe) -> Run:
-    """Load the run of a classifier.
-
-    Args:
-        folder: where it lies.
-        kind: the recipes of its task; those of images and volumes with classes, or those of detection.
+def load_run(folder: Path) -> Run[Recipe]:
+    """Load the run of a classifier of images or volumes.
 
     Raises:
         RequestError: the folder holds no run, or one of another task, or the weights do not fit the recipe.
     """
+    return _loaded(folder, Recipe)
+
+
+def load_detector(folder: Path) -> Run[DetectionRecipe]:
+    """Load the run of a detector, which classifies patches of scans.
+
+    Raises:
+        RequestError: the folder holds no run, or one of another task, or the weights do not fit the recipe.
+    """
+    return _loaded(folder, DetectionRecipe)
+
+
+def _loaded(folder: Path, kind: type[_Patches]) -> Run[_Patches]:
     description, recipe = _described(folder, kind)
     model = build(recipe.model, description.image_shape[0], len(description.classes))
     return Run(

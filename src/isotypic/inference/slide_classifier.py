@@ -71,11 +71,15 @@ class SlideClassifier:
         execution: where and how the network runs.
 
     Raises:
-        RequestError: there is no such class or device, or the classes are not two and none is chosen.
+        RequestError: there is no such class or device, the classes are not two and none is chosen, or the run is of
+            volumes.
     """
 
     def __init__(self, run: Run, positive: str | None = None, execution: SlideExecution = SlideExecution()) -> None:
         self.run, self.execution = run, execution
+        if len(run.image_shape) != 3:
+            raise RequestError(f"expected a run of images for slides, received one of volumes {list(run.image_shape)}")
+        self._patch: tuple[int, int] = (run.image_shape[1], run.image_shape[2])
         self.positive = _positive(run.classes, positive)
         run.model.to(torch_device(execution.device), execution.precision.dtype).eval()
 
@@ -93,7 +97,7 @@ class SlideClassifier:
         """
         try:
             size = slide.size if microns is None else slide.size_at(microns)
-            grid = PatchGrid.over(size, self.run.image_shape[1:], self.execution.overlap)
+            grid = PatchGrid.over(size, self._patch, self.execution.overlap)
             picture = thumbnail(slide.level_for(grid.map_size), grid.map_size)
             found = tissue(picture, self._speck(grid))
             wanted = grid.covered(found) >= self.execution.tissue

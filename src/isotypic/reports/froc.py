@@ -80,7 +80,7 @@ def _axes(axes: Axes) -> None:
 
 def _lines(axes: Axes, curves: list[Froc], label: str, line: dict[str, Any]) -> None:
     percents = [100 * np.array(curve.sensitivity) for curve in curves]
-    for curve, percent in zip(curves, percents, strict=True):
-        axes.plot(curve.false_positives, percent, color=line["color"], linewidth=0.6, alpha=0.5)
+    for curve, found in zip(curves, percents, strict=True):
+        axes.plot(curve.false_positives, found, color=line["color"], linewidth=0.6, alpha=0.5)
     if curves:
         axes.plot(curves[0].false_positives, np.mean(percents, axis=0), label=label, **{**line, "marker": ""})
