@@ -95,7 +95,7 @@ def _say(event: Ended) -> str:
 
 
 def _name(cell: Cell) -> str:
-    return f"{cell.arm.label}, {cell.size} images, seed {cell.seed}"
+    return f"{cell.arm.label}, n = {cell.size}, seed {cell.seed}"
 
 
 def _duration(seconds: float) -> str:

@@ -19,7 +19,7 @@ def evaluation_table(
         measure: the figure that has a value under every element; its column comes first.
         tests: the scores of every row, by its name.
         by_element: the measure by element.
-        changed: images whose prediction changes under some element.
+        changed: images, or what else is tested, whose prediction changes under some element.
     """
     table = Table(title=title, title_justify="left")
     found = dict.fromkeys(name for scores in tests.values() for name in scores.figures)
@@ -31,7 +31,7 @@ def evaluation_table(
     table.add_section()
     for element, value in by_element.items():
         table.add_row(element, _percent(value), *[""] * (len(names) - 1))
-    table.caption = f"{changed} images change their {measure.prediction} under some element"
+    table.caption = f"{changed} {measure.unit}s change their {measure.prediction} under some element"
     return table
 
 

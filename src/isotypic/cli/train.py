@@ -81,7 +81,7 @@ def _followed(
 
 def _table(order: int, measure: Measure, finished: Finished) -> Table:
     outcome = finished.outcome
-    title = f"{len(finished.predictions.images)} images, group {outcome.group}"
+    title = f"{len(finished.predictions.images)} {measure.unit}s, group {outcome.group}"
     tests = {"upright": outcome.tests[UPRIGHT], f"all {order} elements": outcome.tests[ROTATED]}
     return evaluation_table(title, measure, tests, outcome.per_rotation, outcome.changed_images)
 
