@@ -12,6 +12,7 @@ from isotypic.studies.records import (
     Cell,
     Cost,
     Curves,
+    Froc,
     Measure,
     Outcome,
     Question,
@@ -22,6 +23,14 @@ from isotypic.studies.records import (
 
 ELEMENTS = ("0°", "90°", "180°", "270°")
 DICE = Measure(name="Dice", better="has a higher Dice", prediction="segmentation")
+CPM = Measure(
+    name="CPM",
+    better="has a higher CPM",
+    prediction="class",
+    unit="nodule",
+    sample="candidate",
+    overfitting="AUC of candidates",
+)
 ACCURACY = Measure(name="accuracy", better="is more accurate", prediction="class")
 CONFUSED = {1: 7, 3: 8, 4: 9, 5: 6, 6: 9, 8: 3}
 
@@ -58,7 +67,7 @@ class FakeStudy:
             seeds=self.seeds,
             classes=self.classes,
             data={"source": "scikit-learn digits", "images": 1797, "shape": [1, 16, 16], "test": 540},
-            settings={"optimizer": {"name": "adam", "lr": 0.002}, "steps": 1500, "batch": 64},
+            settings={"training": {"optimizer": "adam", "learning_rate": 0.002, "steps": 1500, "batch_size": 50}},
             environment={"isotypic": "0.1.0", "torch": "2.13.0", "commit": "0193720", "machine": "2 cores"},
         )
 
@@ -197,6 +206,36 @@ class FakeSegmentation(FakeStudy):
     @staticmethod
     def _copied(model, **changed):
         return type(model).model_validate({**dict(model), **changed})
+
+
+class FakeDetection(FakeStudy):
+    """The same grid with nodules that are tested, candidates that are trained on, and FROC curves."""
+
+    def info(self):
+        changed = {"measure": CPM, "classes": [], "title": "Nodules"}
+        return FakeSegmentation._copied(super().info(), **changed)
+
+    def finished(self, cell):
+        record, predictions = super().finished(cell)
+        level = float(predictions.scores[0].mean())
+        rates = np.geomspace(0.125, 8, 25)
+        froc = Froc(
+            false_positives=rates.tolist(),
+            sensitivity=(level * (0.7 + 0.1 * np.log2(rates))).tolist(),
+            cpm=0.7 * level,
+            cpm_nearest=0.69 * level,
+            cpm_interval=(0.6 * level, 0.8 * level),
+            intervals=[(0.5 * level, 0.9 * level)] * 7,
+        )
+        tests = {name: Scores(figures={"CPM": level}) for name in ("rotated", "upright")}
+        outcome = FakeSegmentation._copied(record.outcome, tests=tests, froc=froc)
+        return FakeSegmentation._copied(record, outcome=outcome), predictions
+
+
+@pytest.fixture(scope="session")
+def fake_detection():
+    """The class, so that a test chooses the grid."""
+    return FakeDetection
 
 
 @pytest.fixture(scope="session")

@@ -80,6 +80,7 @@ def test_the_page_says_all_that_it_should_in_order(text):
         "Accuracy under each rotation",
         "Which classes are confused",
         "Cost",
+        "Epochs to the same loss",
         "How exact the symmetry is",
         "Paired comparisons",
         "Settings",
@@ -88,7 +89,7 @@ def test_the_page_says_all_that_it_should_in_order(text):
     assert text.index("Building the symmetry in was better.</p>") < text.index("<h2>")
     assert Page(text).figures == 7
     assert "0193720" in text
-    assert "optimizer: {name: adam, lr: 0.002}" in text
+    assert "training: {optimizer: adam, learning_rate: 0.002, steps: 1500, batch_size: 50}" in text
 
 
 def test_the_same_records_give_the_same_page(study_folder, text):
