@@ -13,6 +13,8 @@ Pixels = Annotated[int, Field(ge=1, le=16384)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Level = Annotated[int, Field(ge=0, le=255)]
 Micrometres = Annotated[float, Field(gt=0)]
+Millimetres = Annotated[float, Field(ge=16, le=512)]
+Count = Annotated[int, Field(ge=0, le=1000)]
 
 
 class Fractions(Protocol):
@@ -39,6 +41,29 @@ class TouchingConfig(Config):
     apart: float = Field(8, gt=0, le=64, description="pixels; without a nucleus within them one is alone")
     levels: int = Field(32, ge=1, description="groups of equal mean grey level that have as many of either class")
     seed: int = Field(0, ge=0, description="seed of the choice of patches")
+
+
+class NodulesConfig(Config):
+    """Synthetic scans of lung with nodules, made from a seed."""
+
+    scans: int = Field(270, ge=1, le=100_000, description="scans for training and validation, in subsets 0 to 8")
+    test_scans: int = Field(40, ge=1, le=100_000, description="scans for the test, subset 9")
+    size: tuple[Millimetres, Millimetres, Millimetres] = Field((56, 96, 96), description="of a scan (z, y, x), in mm")
+    nodules: tuple[Count, Count] = Field((1, 4), description="least and most nodules a scan")
+    distractors: tuple[Count, Count] = Field((16, 24), description="least and most things that look like nodules")
+    excluded: tuple[Count, Count] = Field((0, 2), description="least and most findings that do not count")
+    oriented: bool = Field(
+        False, description="nodules and distractors differ in their direction along z alone: symmetry cannot help"
+    )
+    seed: int = Field(0, ge=0, description="seed of the scans; more scans leave the first ones as they are")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> NodulesConfig:
+        for name in ("nodules", "distractors", "excluded"):
+            least, most = getattr(self, name)
+            if least > most:
+                raise ValueError(f"{name}: expected the least before the most, received {[least, most]}")
+        return self
 
 
 class DataConfig(BaseModel):
