@@ -1,4 +1,4 @@
-"""``isotypic data make``: images that are made from a seed, as a folder."""
+"""``isotypic data make``: images or scans that are made from a seed, as a folder."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from typing import Annotated
 import typer
 
 from isotypic.cli.data_convert import convert
-from isotypic.cli.data_request import data_config
+from isotypic.cli.data_request import data_config, shown
+from isotypic.cli.following import plain_console
 from isotypic.cli.options import Set
+from isotypic.configuration import assign, validated
+from isotypic.data.config import CandidateDataConfig
+from isotypic.data.synthetic import nodules
 from isotypic.errors import unknown
 
 SUMMARY = "Make images from a seed, with their labels, as a folder."
 EXAMPLE = "Example: isotypic data make sticks --out sticks --set data.sticks.count=8"
 
-GENERATORS = ("sticks",)
+GENERATORS = ("sticks", "nodules")
 
 
 def command(
@@ -24,7 +28,24 @@ def command(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the images.")] = 0,
     set_: Set = None,
 ) -> None:
-    """Write images/NAME.png and labels/NAME.tif of every part; the same seed makes the same files."""
+    """Write what is not there yet; the same seed makes the same files.
+
+    Sticks become images/NAME.png and labels/NAME.tif of every part; nodules become scans in the layout of LUNA16:
+    subset0 to subset9 with .mhd files, annotations.csv and candidates_V2.csv.
+    """
     if name not in GENERATORS:
         raise unknown("generator", name, GENERATORS)
-    convert(data_config(None, name, [f"data.{name}.seed={seed}", *(set_ or [])]), out or Path(name))
+    assignments = [f"data.{name}.seed={seed}", *(set_ or [])]
+    if name == "nodules":
+        _make_nodules(assignments, out or Path(name))
+    else:
+        convert(data_config(None, name, assignments), out or Path(name))
+
+
+def _make_nodules(assignments: list[str], out: Path) -> None:
+    config = validated(CandidateDataConfig, assign({}, assignments)["data"], "the request").nodules
+    console = plain_console()
+    with shown(console, "writing") as progress:
+        before = nodules.write(config, out, progress)
+    counted = f"{config.scans + config.test_scans:,} scans" + (f" ({before:,} written before)" if before else "")
+    console.print(f"{counted}: {out.resolve()}", highlight=False, markup=False, soft_wrap=True)

@@ -18,6 +18,7 @@ from isotypic.data.datasets import (
     luna16,
     medmnist,
     mnist,
+    nodules,
     pcam,
     stack,
     touching,
@@ -54,7 +55,7 @@ LABELLED: Mapping[str, LabelledLoader] = MappingProxyType(
         "labelled_folder": labelled_folder.load,
     }
 )
-CANDIDATES: Mapping[str, CandidateLoader] = MappingProxyType({"luna16": luna16.load})
+CANDIDATES: Mapping[str, CandidateLoader] = MappingProxyType({"luna16": luna16.load, "nodules": nodules.load})
 
 
 def load(config: DataConfig, cache: Path) -> ImageSet:

@@ -16,6 +16,8 @@ Micrometres = Annotated[float, Field(gt=0)]
 Millimetres = Annotated[float, Field(gt=0, le=100)]
 PatchSide = Annotated[int, Field(ge=1, le=512)]
 Subset = Annotated[int, Field(ge=0)]
+ScanSide = Annotated[float, Field(ge=16, le=512)]
+Count = Annotated[int, Field(ge=0, le=1000)]
 
 
 class Fractions(Protocol):
@@ -42,6 +44,29 @@ class TouchingConfig(Config):
     apart: float = Field(8, gt=0, le=64, description="pixels; without a nucleus within them one is alone")
     levels: int = Field(32, ge=1, description="groups of equal mean grey level that have as many of either class")
     seed: int = Field(0, ge=0, description="seed of the choice of patches")
+
+
+class NodulesConfig(Config):
+    """Synthetic scans of lung with nodules, made from a seed."""
+
+    scans: int = Field(270, ge=1, le=100_000, description="scans for training and validation, in subsets 0 to 8")
+    test_scans: int = Field(40, ge=1, le=100_000, description="scans for the test, subset 9")
+    size: tuple[ScanSide, ScanSide, ScanSide] = Field((56, 96, 96), description="of a scan (z, y, x), in mm")
+    nodules: tuple[Count, Count] = Field((1, 4), description="least and most nodules a scan")
+    distractors: tuple[Count, Count] = Field((16, 24), description="least and most things that look like nodules")
+    excluded: tuple[Count, Count] = Field((0, 2), description="least and most findings that do not count")
+    oriented: bool = Field(
+        False, description="nodules and distractors differ in their direction along z alone: symmetry cannot help"
+    )
+    seed: int = Field(0, ge=0, description="seed of the scans; more scans leave the first ones as they are")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> NodulesConfig:
+        for name in ("nodules", "distractors", "excluded"):
+            least, most = getattr(self, name)
+            if least > most:
+                raise ValueError(f"{name}: expected the least before the most, received {[least, most]}")
+        return self
 
 
 class DataConfig(BaseModel):
@@ -191,13 +216,14 @@ class SegmentationDataConfig(Config):
 class CandidateDataConfig(Config):
     """The ``data`` section of a recipe for candidates in scans; an unknown key or a value out of range is refused."""
 
-    dataset: str = Field("luna16", description="name of the data set: luna16")
+    dataset: str = Field("luna16", description="name of the data set: luna16 or nodules")
     path: Path | None = Field(None, description="folder with the scans and the CSV files")
     size: tuple[PatchSide, PatchSide, PatchSide] = Field((12, 72, 72), description="points (z, y, x) of a patch")
     spacing: tuple[Millimetres, Millimetres, Millimetres] = Field(
         (1.25, 0.5, 0.5), description="millimetres (z, y, x) between the points, whatever the scan's own are"
     )
     window: tuple[float, float] = Field((-1000, 300), description="Hounsfield units that become -1 and 1")
+    nodules: NodulesConfig = Field(NodulesConfig(), description="of the data set nodules, which is made")
     normalise: Literal["set"] = Field("set", description="zero mean and unit variance over the training patches")
     negatives: int | None = Field(
         None,

@@ -58,7 +58,7 @@ def claim(folder: Path, made_of: Mapping[str, str], texts: Mapping[str, str]) ->
         RequestError: the folder holds something else, or cannot be written.
     """
     refuse_taken(folder)
-    with _disk_said(folder):
+    with disk_said(folder):
         for name, text in {REQUEST: yaml.safe_dump(dict(made_of), sort_keys=False), **texts}.items():
             path = folder / name
             if not path.exists():
@@ -85,7 +85,7 @@ def write_missing(folder: Path, files: Sequence[str], contents: Contents, progre
     missing = np.array([place for place, file in enumerate(files) if file not in there], dtype=np.int64)
     before = len(files) - len(missing)
     progress(before, len(files))
-    with _disk_said(folder):
+    with disk_said(folder):
         for parent in {Path(files[place]).parent for place in missing}:
             (folder / parent).mkdir(parents=True, exist_ok=True)
         for start in range(0, len(missing), _BLOCK):
@@ -130,7 +130,7 @@ def _write_whole(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def _disk_said(folder: Path) -> Iterator[None]:
+def disk_said(folder: Path) -> Iterator[None]:
     """Turn what the file system answers into a line that says what to do."""
     try:
         yield

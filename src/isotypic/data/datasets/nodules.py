@@ -1,0 +1,44 @@
+"""Candidates in synthetic scans: a set in the layout of LUNA16 is made in the cache, and read as LUNA16 is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+from isotypic.data.candidates import CandidateSet
+from isotypic.data.config import CandidateDataConfig
+from isotypic.data.datasets import luna16
+from isotypic.data.synthetic import nodules
+
+Progress = Callable[[int, int], object]
+"""Told the scans done, and all scans."""
+
+TEST, VALIDATION = (9,), (8,)
+"""Subsets, as the generator's convention is."""
+
+
+def load(config: CandidateDataConfig, cache: Path, progress: Progress | None = None) -> CandidateSet:
+    """Make the scans that are not in the cache yet, and return their candidates.
+
+    Args:
+        config: ``nodules`` says what is made; subset 9 is the test and subset 8 the validation set unless others are
+            named.
+        cache: folder for scans and patches; scans of another request lie beside them.
+        progress: told how many scans are made, then of how many the patches are cut out.
+
+    Raises:
+        RequestError: SimpleITK is missing, or the disk is too small.
+    """
+    digest = sha256(config.nodules.model_dump_json().encode()).hexdigest()[:24]
+    folder = cache / f"nodules-{digest}"
+    nodules.write(config.nodules, folder, progress or _unheard)
+    parts = {
+        "test_subsets": config.test_subsets or TEST,
+        "validation_subsets": config.validation_subsets or VALIDATION,
+    }
+    return luna16.load(config.model_copy(update={"path": folder, **parts}), cache, progress)
+
+
+def _unheard(done: int, total: int) -> None:
+    """Hear nothing."""
