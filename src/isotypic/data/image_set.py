@@ -80,10 +80,9 @@ class ImageSet:
         return len(self.images)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """The shape of one image, (C, H, W)."""
-        channels, height, width = self.images.shape[1:]
-        return channels, height, width
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one image, (C, H, W), or of one volume, (C, z, y, x)."""
+        return tuple(self.images.shape[1:])
 
     @property
     def value_range(self) -> float:
@@ -97,7 +96,7 @@ def full_scale(images: ImageArray) -> float:
 
 
 def _check_images(name: str, images: ImageArray) -> None:
-    if images.ndim != 4 or images.dtype not in (np.uint8, np.float32):
+    if images.ndim not in (4, 5) or images.dtype not in (np.uint8, np.float32):
         raise RequestError(
             f"{name}: expected images [N, C, H, W] of uint8 or float32, received {list(images.shape)} of {images.dtype}"
         )

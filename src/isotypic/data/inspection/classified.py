@@ -63,7 +63,7 @@ class Inspection:
 
     name: str
     images: int
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     dtype: str
     classes: tuple[str, ...]
     parts: dict[str, Part]
