@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -17,6 +17,7 @@ from isotypic.data.datasets import (
     labelled_folder,
     luna16,
     medmnist,
+    mitochondria,
     mnist,
     nodules,
     pcam,
@@ -43,6 +44,7 @@ DATASETS: Mapping[str, Loader] = MappingProxyType(
         "cifar": cifar.load,
         "pcam": pcam.load,
         "touching": touching.load,
+        "mitochondria": mitochondria.load,
         "folder": folder.load,
     }
 )
@@ -112,8 +114,8 @@ def recognise(path: Path) -> str:
 
     Args:
         path: an ``.npz`` file (medmnist), an IDX file or a folder with one (mnist), a folder with PatchCamelyon's
-            HDF5 files (pcam) or CIFAR's batches (cifar), a folder or a zip archive of BBBC038 (touching), or another
-            folder (folder).
+            HDF5 files (pcam) or CIFAR's batches (cifar), a folder or a zip archive of BBBC038 (touching) or with
+            sections and masks of mitochondria (mitochondria), or another folder (folder).
 
     Raises:
         RequestError: nothing is there, or it is a file of another kind.
@@ -124,16 +126,25 @@ def recognise(path: Path) -> str:
         names = [file.name for file in path.iterdir()]
         known = {"pcam": pcam.recognises, "cifar": cifar.recognises, "mnist": mnist.recognises}
         found = next((name for name, recognises in known.items() if recognises(names)), None)
-        return found or ("touching" if bbbc038.recognises(open_tree(path).names) else "folder")
+        return found or _of_patches(open_tree(path).names) or "folder"
     if path.suffix.lower() == ".npz":
         return "medmnist"
     if mnist.recognises([path.name]):
         return "mnist"
-    if path.suffix.lower() == ".zip" and bbbc038.recognises(open_tree(path).names):
-        return "touching"
+    found = _of_patches(open_tree(path).names) if path.suffix.lower() == ".zip" else None
+    if found:
+        return found
     raise RequestError(
-        f"{path}: not a data set: expected an .npz file, MNIST's IDX images, BBBC038's archive or a folder of images"
+        f"{path}: not a data set: expected an .npz file, MNIST's IDX images, BBBC038's archive, one of sections and "
+        "mitochondria, or a folder of images"
     )
+
+
+def _of_patches(names: Sequence[str]) -> str | None:
+    """Return the name of the data set whose patches are cut out of some files, or None."""
+    if bbbc038.recognises(names):
+        return "touching"
+    return "mitochondria" if stack.recognises(names, labels="mitochondria") else None
 
 
 def recognise_labelled(path: Path) -> str:

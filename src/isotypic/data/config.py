@@ -46,6 +46,24 @@ class TouchingConfig(Config):
     seed: int = Field(0, ge=0, description="seed of the choice of patches")
 
 
+class MitochondriaConfig(Config):
+    """Patches of a stack of sections around points in mitochondria and away from them."""
+
+    images: str = Field("raw", description="folder with the sections, or TIFF file without its suffix")
+    labels: str = Field("mitochondria", description="folder with the masks, or TIFF file without its suffix")
+    size: tuple[PatchSide, PatchSide, PatchSide] = Field((8, 64, 64), description="voxels (z, y, x) of a patch")
+    shrink: int = Field(2, ge=1, le=16, description="pixels of a section, along y and x, that make a voxel")
+    thickness: float = Field(5, gt=0, le=100, description="of a section, in voxel sides; for distances")
+    blocks: int = Field(4, ge=1, le=64, description="blocks along y and along x; a patch lies in one of them")
+    apart: float = Field(6, gt=0, description="voxel sides between two points of one class, at least")
+    away: float = Field(
+        12, gt=0, description="voxel sides between a point of the other class and mitochondria, at least"
+    )
+    most: int = Field(32, ge=1, description="points of one mitochondrion in one block, at most")
+    levels: int = Field(16, ge=1, description="groups of equal mean grey level that have as many of either class")
+    seed: int = Field(0, ge=0, description="seed of the choice of points")
+
+
 class NodulesConfig(Config):
     """Synthetic scans of lung with nodules, made from a seed."""
 
@@ -75,7 +93,8 @@ class DataConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     dataset: str = Field(
-        "digits", description="name of the data set: digits, mnist, medmnist, cifar, pcam, touching or folder"
+        "digits",
+        description="name of the data set: digits, mnist, medmnist, cifar, pcam, touching, mitochondria or folder",
     )
     path: Path | None = Field(None, description="where the data set lies (a file or a folder)")
     resize: Pixels | tuple[Pixels, Pixels] | None = Field(
@@ -101,6 +120,7 @@ class DataConfig(BaseModel):
         description="the class of an image is its patient's: images need a patient, and one in two classes is refused",
     )
     touching: TouchingConfig = Field(TouchingConfig(), description="of the data set touching")
+    mitochondria: MitochondriaConfig = Field(MitochondriaConfig(), description="of the data set mitochondria")
     test_fraction: Fraction = Field(0.3, description="share of all images that goes to a test set made here")
     validation_fraction: Fraction = Field(
         0.15, description="share of the images outside the test set that goes to a validation set made here"

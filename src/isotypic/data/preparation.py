@@ -26,15 +26,19 @@ def prepare(images: np.ndarray, config: DataConfig) -> np.ndarray:
     """Return the images in the colour and size of ``config``, block by block so that memory stays bounded.
 
     Args:
-        images: ``[N, C, H, W]`` uint8 with one or three channels.
+        images: ``[N, C, H, W]``, or volumes ``[N, C, z, y, x]``, of uint8 with one or three channels.
         config: gives ``colour`` and ``resize``.
 
     Returns:
         ``[N, C', H', W']`` uint8; ``images`` itself when there is nothing to do.
 
     Raises:
-        RequestError: the images have neither one nor three channels.
+        RequestError: the images have neither one nor three channels, or volumes are to be resized.
     """
+    if images.ndim == 5 and config.size is not None:
+        raise RequestError(
+            f"expected data.resize of images [N, C, H, W], received volumes {list(images.shape)}; leave it out"
+        )
     if config.colour == "keep" and config.size in (None, images.shape[2:]):
         return images
     blocks = [images[start : start + _BLOCK] for start in range(0, max(len(images), 1), _BLOCK)]

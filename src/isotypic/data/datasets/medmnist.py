@@ -1,4 +1,4 @@
-"""The two-dimensional, single-label sets of MedMNIST: one NumPy archive each, with their own split.
+"""The single-label sets of MedMNIST, of images and of volumes: one NumPy archive each, with their own split.
 
 Source: J. Yang et al., "MedMNIST v2: a large-scale lightweight benchmark for 2D and 3D biomedical image
 classification", Scientific Data, 2023, https://medmnist.com.
@@ -18,9 +18,9 @@ from isotypic.errors import RequestError
 
 
 def load(config: DataConfig, cache: Path) -> ImageSet:
-    """Return the images ``[N, C, H, W]`` of all three parts with their split; classes are "0", "1", ...
+    """Return the images ``[N, C, H, W]``, or the volumes ``[N, 1, z, y, x]``, of all three parts with their split.
 
-    The archive does not name its classes; the numbers are those of the set's own description.
+    Classes are "0", "1", ... The archive does not name its classes; the numbers are those of the set's own description.
 
     Args:
         config: ``path`` is the ``.npz`` file.

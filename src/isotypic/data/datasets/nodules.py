@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -37,7 +38,8 @@ def load(config: CandidateDataConfig, cache: Path, progress: Progress | None = N
         "test_subsets": config.test_subsets or TEST,
         "validation_subsets": config.validation_subsets or VALIDATION,
     }
-    return luna16.load(config.model_copy(update={"path": folder, **parts}), cache, progress)
+    found = luna16.load(config.model_copy(update={"path": folder, **parts}), cache, progress)
+    return replace(found, patches=replace(found.patches, name="nodules"))
 
 
 def _unheard(done: int, total: int) -> None:

@@ -27,6 +27,9 @@ from isotypic.data.readers.tree import Tree, open_tree
 from isotypic.data.splits import by_depth
 from isotypic.errors import RequestError
 
+PixelsOf = Callable[[str, int | None], np.ndarray]
+"""Gives the pixels of a file by its name, and of its page where it has several."""
+
 _TIFF = frozenset({".tif", ".tiff"})
 
 
@@ -53,11 +56,7 @@ def load(config: SegmentationDataConfig, cache: Path) -> LabelledImages:
     if config.path is None:
         raise RequestError("the data set 'stack' needs a path to its folder or zip archive: give --data PATH")
     tree, stack = open_tree(config.path), config.stack
-    pages = lru_cache(maxsize=2)(lambda name: image.pages_of(tree.where(name), tree.read(name)))
-
-    def pixels(name: str, page: int | None) -> np.ndarray:
-        return image.pixels_of(tree.where(name), BytesIO(tree.read(name))) if page is None else pages(name)[page][None]
-
+    pixels = reading(tree)
     found = decoded_pairs(
         sections(tree, stack.images, stack.labels),
         lambda section: _decoded(tree, section, pixels, config),
@@ -72,6 +71,20 @@ def load(config: SegmentationDataConfig, cache: Path) -> LabelledImages:
         classes=("background", stack.labels),
         pixel_size=config.pixel_sides,
     )
+
+
+def reading(tree: Tree) -> PixelsOf:
+    """Return what reads a file, or a page of one, as it is stored: ``[C, y, x]``.
+
+    Raises:
+        RequestError: when it is called, the file cannot be read.
+    """
+    pages = lru_cache(maxsize=2)(lambda name: image.pages_of(tree.where(name), tree.read(name)))
+
+    def pixels(name: str, page: int | None) -> np.ndarray:
+        return image.pixels_of(tree.where(name), BytesIO(tree.read(name))) if page is None else pages(name)[page][None]
+
+    return pixels
 
 
 def recognises(names: Sequence[str], images: str = "raw", labels: str = "membranes") -> bool:
@@ -121,9 +134,7 @@ def _pages(tree: Tree, images: str, masks: str) -> list[Section]:
     return [Section(f"{Path(images).stem}-{page:04}", images, masks, page) for page in range(counts[0])]
 
 
-def _decoded(
-    tree: Tree, section: Section, pixels: Callable[[str, int | None], np.ndarray], config: SegmentationDataConfig
-) -> Pair:
+def _decoded(tree: Tree, section: Section, pixels: PixelsOf, config: SegmentationDataConfig) -> Pair:
     raw = image.to_uint8(tree.where(section.image), pixels(section.image, section.page))
     mask = pixels(section.mask, section.page)
     labels = _classes(tree.where(section.mask), mask, config.stack.invert)

@@ -23,6 +23,7 @@ from scipy.ndimage import distance_transform_edt, find_objects
 from isotypic.data.config import DataConfig, SegmentationDataConfig, TouchingConfig
 from isotypic.data.datasets import bbbc038
 from isotypic.data.image_set import PARTS, ImageSet
+from isotypic.data.matching import of_equal_values
 from isotypic.data.preparation import prepare
 from isotypic.data.splits import split_labelled
 from isotypic.errors import RequestError
@@ -128,14 +129,8 @@ def of_equal_means(found: list[Patch], levels: int, generator: np.random.Generat
         levels: how many groups of equal size they are cut into, by their means.
         generator: draws.
     """
-    order = np.argsort([patch.mean for patch in found], kind="stable")
-    chosen: list[int] = []
-    for group in np.array_split(order, levels):
-        classes = [group[[found[i].label == label for i in group]] if len(group) else group for label in (0, 1)]
-        count = min(map(len, classes))
-        for members in classes:
-            chosen += generator.choice(members, count, replace=False).tolist() if count else []
-    return [found[i] for i in sorted(chosen)]
+    labels, means = np.array([patch.label for patch in found]), np.array([patch.mean for patch in found])
+    return [found[i] for i in of_equal_values(labels, means, levels, generator)]
 
 
 def _cut(image: np.ndarray, patch: Patch, size: int) -> np.ndarray:

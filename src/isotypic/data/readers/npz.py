@@ -1,8 +1,8 @@
-"""The NumPy archives of MedMNIST: six arrays, images and labels of three parts.
+"""The NumPy archives of MedMNIST: six arrays, images or volumes and labels of three parts.
 
 Layout (Yang et al., "MedMNIST v2", 2023, https://medmnist.com): ``train_images``, ``val_images``,
-``test_images`` of uint8 ``[N, H, W]`` or ``[N, H, W, 3]`` and ``train_labels``, ``val_labels``,
-``test_labels`` of ``[N, 1]``.
+``test_images`` of uint8 ``[N, H, W]`` or ``[N, H, W, 3]``, or of volumes ``[N, z, y, x]``, and ``train_labels``,
+``val_labels``, ``test_labels`` of ``[N, 1]``. An array of four axes holds colours if the last has length 1 or 3.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ def read(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         path: the ``.npz`` file.
 
     Returns:
-        For ``train``, ``validation`` and ``test``: images ``[N, C, H, W]`` uint8 and labels ``[N]`` int64.
+        For ``train``, ``validation`` and ``test``: images ``[N, C, H, W]``, or volumes ``[N, 1, z, y, x]``, of uint8,
+        and labels ``[N]`` int64.
 
     Raises:
-        RequestError: the file cannot be read, lacks an array, holds volumes or has several labels an image.
+        RequestError: the file cannot be read, lacks an array, holds arrays of another layout or has several labels an
+            image.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -53,14 +55,13 @@ def _array(path: Path, archive: np.lib.npyio.NpzFile, key: str) -> np.ndarray:
 
 
 def _images(path: Path, key: str, images: np.ndarray) -> np.ndarray:
-    if images.ndim == 5 or (images.ndim == 4 and images.shape[3] not in (1, 3)):
-        raise RequestError(f"{path}: {key} are volumes {list(images.shape)}: expected images [N, H, W] or [N, H, W, 3]")
     if images.ndim not in (3, 4) or images.dtype != np.uint8:
         raise RequestError(
-            f"{path}: expected {key} [N, H, W] or [N, H, W, 3] of uint8, "
+            f"{path}: expected {key} [N, H, W], [N, H, W, 3] or [N, z, y, x] of uint8, "
             f"received {list(images.shape)} of {images.dtype}"
         )
-    return images[:, None] if images.ndim == 3 else np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    coloured = images.ndim == 4 and images.shape[3] in (1, 3)
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2)) if coloured else images[:, None]
 
 
 def _labels(path: Path, key: str, labels: np.ndarray) -> np.ndarray:
