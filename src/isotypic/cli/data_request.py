@@ -84,14 +84,14 @@ def state_of(config: AnyDataConfig) -> str:
 def shown(console: Console, doing: str) -> Iterator[Progress]:
     """Give what shows how much is done: a bar with the time left, or a line a minute without a terminal.
 
-    What was there before the first call does not count for the pace.
+    What was there before the first call does not count for the pace; where the count begins anew, so does the bar.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task, lines = bar.add_task(doing, total=None), _Lines(console, doing)
 
         def advance(done: int, total: int) -> None:
-            if bar.tasks[0].total is None:
+            if bar.tasks[0].total is None or done < bar.tasks[0].completed:
                 bar.reset(task, completed=done, total=total)
             bar.update(task, completed=done)
             if not console.is_terminal:
@@ -110,8 +110,8 @@ class _Lines:
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
-        if self.before is None:
-            self.before = done
+        if self.before is None or done < self.before:
+            self.before, self.start = done, now
         if now - self.said < _EVERY or done == self.before:
             return
         self.said = now

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from isotypic.cli.data_request import shown
 from isotypic.cli.options import Data, Device, Out, Recipe, Set, Workers
 from isotypic.cli.progress import StudyDisplay
 from isotypic.reports.build import build_report
@@ -35,7 +36,8 @@ def command(
     console = Console()
     raw = with_request(read_recipe(recipe), data, set_ or [])
     folder = (out or Path("runs") / str(raw.get("name", recipe))).resolve()
-    plan = make_plan(raw, folder / CACHE_FOLDER)
+    with shown(console, "preparing") as counted:
+        plan = make_plan(raw, folder / CACHE_FOLDER, counted)
     claim(folder, plan.info)
     todo = unfinished(folder, plan.cells)
     display = StudyDisplay(console, len(plan.cells), len(plan.cells) - len(todo))

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from isotypic.cli.data_request import shown
 from isotypic.cli.options import Data, Device, Out, Recipe, Seed, Set
 from isotypic.cli.tables import evaluation_table
 from isotypic.errors import RequestError
@@ -51,7 +52,8 @@ def command(
         console.print(f"going on from {kept}", highlight=False, soft_wrap=True)
     else:
         _refuse_taken(folder)
-    material = system.material(settings, folder / CACHE_FOLDER)
+    with shown(console, "preparing") as counted:
+        material = system.material(settings, folder / CACHE_FOLDER, counted)
     about = system.describe(settings, material)
     whole = np.sort(system.subset(material, about.available, seed))
     tested = named({2: "p4", 3: "D4h"}[settings.axes], settings.axes) if group.order == 1 else group

@@ -16,6 +16,7 @@ from isotypic.groups.catalogue import named
 from isotypic.studies.environment import environment
 from isotypic.studies.records import ArmRef, Cell, Question, StudyInfo, arms_of
 from isotypic.studies.systems.catalogue import system_of
+from isotypic.studies.systems.system import Counted
 from isotypic.tasks.recipe import AnyRecipe, recipe_of
 
 Size = int | float
@@ -125,19 +126,20 @@ def _of_the_grid(group: str, axes: int) -> None:
     named(group, axes).grid_matrices  # noqa: B018
 
 
-def make_plan(raw: Mapping[str, Any], cache: Path) -> Plan:
+def make_plan(raw: Mapping[str, Any], cache: Path, counted: Counted | None = None) -> Plan:
     """Decide a study: load its data, turn shares into sizes, and describe it.
 
     Args:
         raw: the recipe's plain data with what the command line changed.
         cache: where decoded images are kept.
+        counted: told how much of the data is prepared, where that takes long.
 
     Raises:
         RequestError: what is wrong with recipe, study or data.
     """
     recipe, spec = settings_of(raw)
     system = system_of(recipe)
-    material = system.material(recipe, cache)
+    material = system.material(recipe, cache, counted)
     about = system.describe(recipe, material)
     sizes = resolved_sizes(spec.sizes, about.available)
     for size in sizes:

@@ -7,6 +7,7 @@ the candidate finder give them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,13 +53,20 @@ class DetectionMaterial:
         return tuple(name for name in candidates.scans if name in there)
 
 
-def detection_material(recipe: DetectionRecipe, cache: Path) -> DetectionMaterial:
+def detection_material(
+    recipe: DetectionRecipe, cache: Path, counted: Callable[[int, int], object] | None = None
+) -> DetectionMaterial:
     """Load the candidates of a recipe and split them by scan; patches are kept in ``cache``.
+
+    Args:
+        recipe: says which.
+        cache: a folder.
+        counted: told how many scans of how many are done.
 
     Raises:
         RequestError: what is wrong with the data, or the test scans have no nodule.
     """
-    candidates = load_candidates(recipe.data, cache)
+    candidates = load_candidates(recipe.data, cache, counted)
     splits = split(candidates.patches, recipe.data)
     material = DetectionMaterial(candidates, splits, cache)
     if not np.isin(candidates.nodules.scan, material.scans_of(splits.test)).any():

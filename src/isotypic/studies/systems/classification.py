@@ -26,7 +26,7 @@ from isotypic.studies.systems.classification_examples import Examples
 from isotypic.studies.systems.learned_filters import LearnedFilters
 from isotypic.studies.systems.png import can_draw
 from isotypic.studies.systems.roc import resampled
-from isotypic.studies.systems.system import Description, Drawing, Finished, Job, StudiedSystem, captions
+from isotypic.studies.systems.system import Counted, Description, Drawing, Finished, Job, StudiedSystem, captions
 from isotypic.tasks.classification import invariance_error
 from isotypic.tasks.cost import latency_ms, parameter_count
 from isotypic.tasks.recipe import Recipe
@@ -49,7 +49,7 @@ class ClassificationSystem(StudiedSystem[Recipe, Material, Trained]):
         """Return the group of the network."""
         return recipe.model.group
 
-    def material(self, recipe: Recipe, cache: Path) -> Material:
+    def material(self, recipe: Recipe, cache: Path, counted: Counted | None = None) -> Material:
         """Load and split the images."""
         return material(recipe, cache)
 

@@ -28,7 +28,7 @@ from isotypic.studies.predictions import Predictions
 from isotypic.studies.records import EXAMPLES, ROTATED, UPRIGHT, Cost, Curves, Froc, Measure, Outcome, Scores
 from isotypic.studies.systems.classification_examples import Examples
 from isotypic.studies.systems.png import can_draw
-from isotypic.studies.systems.system import Description, Drawing, Finished, Job, StudiedSystem, captions
+from isotypic.studies.systems.system import Counted, Description, Drawing, Finished, Job, StudiedSystem, captions
 from isotypic.tasks.classification import invariance_error
 from isotypic.tasks.cost import latency_ms, parameter_count
 from isotypic.tasks.detection import DetectionMaterial, detection_material
@@ -57,9 +57,9 @@ class DetectionSystem(StudiedSystem[DetectionRecipe, DetectionMaterial, Trained]
         """Return the group of the network."""
         return recipe.model.group
 
-    def material(self, recipe: DetectionRecipe, cache: Path) -> DetectionMaterial:
+    def material(self, recipe: DetectionRecipe, cache: Path, counted: Counted | None = None) -> DetectionMaterial:
         """Load the candidates and split them by scan."""
-        return detection_material(recipe, cache)
+        return detection_material(recipe, cache, counted)
 
     def describe(self, recipe: DetectionRecipe, material: DetectionMaterial) -> Description:
         """Say what the scans are."""

@@ -40,7 +40,16 @@ from isotypic.studies.systems.segmentation_figures import (
     run_figures,
     upright_scores,
 )
-from isotypic.studies.systems.system import TESTING, Description, Drawing, Finished, Job, StudiedSystem, captions
+from isotypic.studies.systems.system import (
+    TESTING,
+    Counted,
+    Description,
+    Drawing,
+    Finished,
+    Job,
+    StudiedSystem,
+    captions,
+)
 from isotypic.tasks.cost import latency_ms, parameter_count
 from isotypic.tasks.recipe import SegmentationRecipe
 from isotypic.tasks.segmentation_session import (
@@ -61,7 +70,7 @@ class SegmentationSystem(StudiedSystem[SegmentationRecipe, LabelledMaterial, Tra
         """Return the group that the network commutes with."""
         return recipe.model.symmetry
 
-    def material(self, recipe: SegmentationRecipe, cache: Path) -> LabelledMaterial:
+    def material(self, recipe: SegmentationRecipe, cache: Path, counted: Counted | None = None) -> LabelledMaterial:
         """Load and split the labelled images."""
         return labelled_material(recipe, cache)
 

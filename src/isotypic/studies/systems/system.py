@@ -31,6 +31,9 @@ T = TypeVar("T")
 
 TRAINING, TESTING = "training", "testing"
 
+Counted = Callable[[int, int], object]
+"""Told how many of how many are done."""
+
 
 class Progress(Protocol):
     """What is told how far a job has come."""
@@ -135,8 +138,13 @@ class StudiedSystem(ABC, Generic[R, M, T]):
         """Return the name of the group that a recipe's network commutes with; "trivial" for an ordinary network."""
 
     @abstractmethod
-    def material(self, recipe: R, cache: Path) -> M:
+    def material(self, recipe: R, cache: Path, counted: Counted | None = None) -> M:
         """Load and split the images of a recipe; what is decoded is kept in ``cache``.
+
+        Args:
+            recipe: says which.
+            cache: a folder.
+            counted: told how much is prepared, where that takes long.
 
         Raises:
             RequestError: what is wrong with the data.
