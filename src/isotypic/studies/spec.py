@@ -112,11 +112,11 @@ def settings_of(raw: Mapping[str, Any]) -> tuple[AnyRecipe, StudySpec]:
         raise RequestError(f"recipe {raw.get('name', '?')} has no study section; isotypic train runs it once")
     recipe = recipe_of(raw)
     spec = validated(StudySpec, raw["study"], f"recipe {recipe.name}: study")
+    for name in spec.augmentations:
+        model_recipe(recipe, {}, name)
     spec.question.refuse_other_than(spec.arms_to_run())
     for changes in spec.models.values():
         _of_the_grid(system_of(recipe).group(model_recipe(recipe, changes, "none")), recipe.axes)
-    for name in spec.augmentations:
-        model_recipe(recipe, {}, name)
     _of_the_grid(spec.test_group, recipe.axes)
     return recipe, spec
 
