@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -10,10 +9,8 @@ from pathlib import Path
 from isotypic.data.candidates import CandidateSet
 from isotypic.data.config import CandidateDataConfig
 from isotypic.data.datasets import luna16
+from isotypic.data.extraction import Progress
 from isotypic.data.synthetic import nodules
-
-Progress = Callable[[int, int], object]
-"""Told the scans done, and all scans."""
 
 TEST, VALIDATION = (9,), (8,)
 """Subsets, as the generator's convention is."""
