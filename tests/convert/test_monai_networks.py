@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from laws import TOLERANCE
+from laws import BROKEN, TOLERANCE
 from test_equivariant import trained, worst
 
 import isotypic
+from isotypic.errors import RequestError
 from isotypic.groups import named
 
 nets = pytest.importorskip("monai.networks.nets", reason="MONAI is not installed")
@@ -56,3 +57,30 @@ def test_in_space(make, sizes):
     net = trained(isotypic.equivariant(make(), "D4", match="channels"), channels=1, size=sizes[0])
     for size in sizes:
         assert worst(net, named("D4", 3), size, channels=1) < TOLERANCE["float64"], size
+
+
+def unet_of_volumes(strides=(2, 2)):
+    torch.manual_seed(0)
+    return nets.UNet(3, 1, 2, (4, 8, 8), strides, num_res_units=1)
+
+
+@pytest.mark.parametrize("group", ["D4h", "O"])
+def test_a_unet_of_volumes_takes_even_and_odd_sizes(group):
+    """The network itself takes no odd size: what comes up is larger than what it is put beside."""
+    made = isotypic.equivariant(unet_of_volumes(), group, match="parameters", input_shape=(1, 8, 8, 8))
+    net = trained(made, channels=1, size=(8, 8, 8))
+    for size in ((8, 8, 8), (9, 8, 7)):
+        assert worst(net, named(group, 3), size, channels=1) < TOLERANCE["float64"], size
+    plain = trained(unet_of_volumes(), channels=1, size=(8, 8, 8))
+    assert worst(plain, named(group, 3), (8, 8, 8), channels=1) > BROKEN
+    with pytest.raises(RuntimeError, match="Sizes of tensors must match"):
+        plain(torch.zeros(1, 1, 9, 9, 9, dtype=torch.float64))
+
+
+def test_flat_strides_are_of_prisms():
+    flat = unet_of_volumes(((1, 2, 2), 2))
+    prism = isotypic.equivariant(flat, "D4h", match="parameters", input_shape=(1, 6, 8, 8)).double()
+    assert worst(prism.eval(), named("D4h", 3), (5, 9, 8), channels=1) < TOLERANCE["float64"]
+    text = r"cannot convert Conv3d at model.0.*same stride on the axes that O swaps, received \(1, 2, 2\)"
+    with pytest.raises(RequestError, match=text):
+        isotypic.equivariant(flat, "O", match="parameters", input_shape=(1, 6, 8, 8))

@@ -16,6 +16,7 @@ from isotypic.groups.circle import (
     SO2Fields,
     components,
     field_sum,
+    fields_of_the_plane,
     invariants,
     matrix_at,
     members,
@@ -246,7 +247,10 @@ BAD = {
         lambda: FieldSum((SO2Fields(0, 1), FieldType(trivial(named("C8")), 1))),
         r"expected field types of one group, received SO\(2\), C8; use Restrict first",
     ),
-    "space": (lambda: field_sum(FieldType(trivial(named("O", 3)), 1)), "group of the plane, received O"),
+    "space": (
+        lambda: fields_of_the_plane(FieldType(trivial(named("O", 3)), 1)),
+        "group of the plane, received 1 trivial fields of O .1 channels., of a group of space",
+    ),
     "SO(2) listed": (lambda: field_sum(SO2Fields(1, 2)).representation, "expected a finite group, received SO"),
     "rings": (lambda: Rings(0.0), "rings of positive width and a cutoff of at least 0, received 0.0 and 2.0"),
     "mixed irreps": (

@@ -20,13 +20,11 @@ from isotypic.bench.candidates import Candidate, layer_candidate, rounding_error
 from isotypic.bench.setting import Mode, Setting, channels_last, choice, grid_group, signal
 from isotypic.errors import RequestError
 from isotypic.groups.finite import FiniteGroup
+from isotypic.nn.by_axes import DIRECT
 from isotypic.nn.compute import Compute
 from isotypic.nn.matching import Match, matched_fields
-from isotypic.nn.plane import GroupConv2d
-from isotypic.nn.volume import GroupConv3d
 
 PLAIN = {2: nn.Conv2d, 3: nn.Conv3d}
-OURS = {2: GroupConv2d, 3: GroupConv3d}
 
 Asked = Mapping[str, tuple[Any, ...]]
 
@@ -187,7 +185,7 @@ def make(case: LayerCase, setting: Setting, name: str) -> Candidate:
 def _ours(case: LayerCase, setting: Setting) -> tuple[nn.Module, int]:
     group, fields = case.finite_group, case.fields(setting.match)
     padding = case.kernel // 2
-    layer = OURS[case.dim](fields, fields, case.kernel, group, padding=padding, compute=setting.compute)
+    layer = DIRECT[case.dim](fields, fields, case.kernel, group, padding=padding, compute=setting.compute)
     return layer, layer.in_type.channels
 
 

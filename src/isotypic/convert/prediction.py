@@ -9,8 +9,12 @@ from typing import Any
 from torch import fx, nn
 
 from isotypic.convert.tracing import OWN_LAYERS, Traced, shape
+from isotypic.errors import RequestError
+from isotypic.groups.axes import groups_for, unlike_axes
+from isotypic.groups.circle import members
 from isotypic.groups.finite import FiniteGroup
-from isotypic.ops.action import swaps_axes
+from isotypic.nn.layer import EquivariantLayer
+from isotypic.nn.pooling import ParityPool, ParityUpsample
 from isotypic.ops.resampling import remainders
 
 
@@ -38,6 +42,7 @@ class Prediction:
     repair: str = ""
 
 
+EXACT = Prediction(Verdict.EXACT)
 _WINDOWS = ("conv2d", "conv3d", "max_pool2d", "max_pool3d", "avg_pool2d", "avg_pool3d")
 _WINDOW_MODULES = (nn.Conv2d, nn.Conv3d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool2d, nn.AvgPool3d)
 _TRANSPOSED = (nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -55,21 +60,58 @@ def predict(traced: Traced, node: fx.Node, group: FiniteGroup) -> Prediction:
     """
     module = traced.module(node) if node.op == "call_module" else None
     name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-    if group.order == 1 or isinstance(module, OWN_LAYERS):
-        return Prediction(Verdict.EXACT)
+    if group.order == 1:
+        return EXACT
+    if isinstance(module, OWN_LAYERS):
+        return _own(module, group)
     if isinstance(module, _WINDOW_MODULES) or name in _WINDOWS:
         return _window(traced, node, group, module)
     if isinstance(module, _TRANSPOSED):
         return _transposed(module, group)
     if name == "pad":
         return _pad(node, group)
-    return next((found for kinds, found in _BY_WEIGHTS.items() if isinstance(module, kinds)), Prediction(Verdict.EXACT))
+    return next((found for kinds, found in _BY_WEIGHTS.items() if isinstance(module, kinds)), EXACT)
 
 
 _BY_WEIGHTS: dict[Any, Prediction] = {
     nn.Linear: Prediction(Verdict.UNKNOWN, "a linear map of what it is given", "pool over space and group before it"),
     _UNSHARED: Prediction(Verdict.UNKNOWN, "statistics of each channel by itself", "use GroupBatchNorm"),
 }
+
+
+def _own(module: nn.Module, group: FiniteGroup) -> Prediction:
+    """Say whether a layer of this library is one for a group: its windows and its type."""
+    if isinstance(module, ParityPool):
+        return _uneven(group, window=module.kernel_size, stride=module.stride, padding=module.padding) or EXACT
+    if isinstance(module, ParityUpsample):
+        return _uneven(group, factor=module.factor) or EXACT
+    made_for = module.in_type.group if isinstance(module, EquivariantLayer) else group
+    if isinstance(made_for, FiniteGroup) and not _holds(made_for, group):
+        reason = f"made for {made_for.name}, which does not hold {group.name}"
+        return Prediction(Verdict.UNKNOWN, reason, f"build the network with {group.name}")
+    return EXACT
+
+
+def _holds(group: FiniteGroup, smaller: FiniteGroup) -> bool:
+    try:
+        members(group, smaller)
+    except RequestError:
+        return False
+    return True
+
+
+def _uneven(group: FiniteGroup, **settings: Any) -> Prediction | None:
+    """Say which setting of a window differs on axes that a group swaps, or None."""
+    for name, value in settings.items():
+        sizes = _tuple(value, group.dim)
+        if unlike_axes(group, sizes):
+            given = "x".join(f"{n:g}" for n in sizes)
+            reason = f"{name} {given} on axes that {group.name} swaps: behind it no network is exact under {group.name}"
+            cube = "x".join([f"{max(sizes):g}"] * group.dim)
+            others = ", ".join(groups_for(sizes))
+            repair = f"use {name} {cube}, or a group that keeps these axes apart: {others}"
+            return Prediction(Verdict.BROKEN, reason, repair)
+    return None
 
 
 def _transposed(module: Any, group: FiniteGroup) -> Prediction:
@@ -84,6 +126,9 @@ def _window(traced: Traced, node: fx.Node, group: FiniteGroup, module: Any) -> P
     if settings is None:
         return Prediction(Verdict.UNKNOWN, "a window whose settings are computed")
     kernel, stride, padding, dilation = (_tuple(value, group.dim) for value in settings)
+    uneven = _uneven(group, window=kernel, stride=stride, padding=padding, dilation=dilation)
+    if uneven:
+        return uneven
     size = shape(node.args[0])[2:]  # type: ignore[arg-type]
     missed = remainders(size, kernel, stride, padding, dilation)
     learned = module is None or isinstance(module, _CONVOLUTIONS)
@@ -91,12 +136,10 @@ def _window(traced: Traced, node: fx.Node, group: FiniteGroup, module: Any) -> P
         axis = next(i for i, r in enumerate(missed) if r)
         window = (kernel[axis], stride[axis], padding[axis])
         return _missed(size[axis], window, missed[axis], learned)
-    if any(swaps_axes(group, g, kernel) or swaps_axes(group, g, stride) for g in range(group.order)):
-        return Prediction(Verdict.BROKEN, f"kernel {kernel} or stride {stride} on axes that {group.name} swaps")
     if learned:
         reason = "an ordinary convolution: its kernel has no symmetry of its own"
         return Prediction(Verdict.UNKNOWN, reason, "convert it by isotypic.equivariant")
-    return Prediction(Verdict.EXACT)
+    return EXACT
 
 
 def _missed(size: int, window: tuple[int, int, int], missed: int, learned: bool) -> Prediction:
@@ -132,10 +175,10 @@ def _pad(node: fx.Node, group: FiniteGroup) -> Prediction:
     given = dict(zip(("input", "pad"), node.args, strict=False)) | node.kwargs
     pads = tuple(given["pad"]) + (0,) * (2 * group.dim - len(given["pad"]))  # type: ignore[arg-type]
     if pads[0::2] == pads[1::2]:
-        return Prediction(Verdict.EXACT)
+        return EXACT
     return Prediction(Verdict.BROKEN, f"one-sided padding {pads}", "pad both sides alike, or tell upsampling its size")
 
 
-def _tuple(value: Any, axes: int) -> tuple[int, ...]:
-    values = (value,) * axes if isinstance(value, int) else tuple(value)
+def _tuple(value: Any, axes: int) -> tuple[Any, ...]:
+    values = (value,) * axes if isinstance(value, (int, float)) else tuple(value)
     return values * axes if len(values) == 1 else values

@@ -191,7 +191,10 @@ class _Recorder(TorchFunctionMode):
     def _note(self, tensor: Tensor, node: fx.Node) -> None:
         node.meta["shape"], node.meta["module"] = tuple(tensor.shape), self.path[-1]
         if self.keep:
+            # A layer that works in place gives back a tensor that is known: the copy of it is no step of the network.
+            inside, self.inside = self.inside, True
             node.meta["value"] = tensor.detach().clone()
+            self.inside = inside
         self.nodes[id(tensor)] = node
         self.alive.append(tensor)
 

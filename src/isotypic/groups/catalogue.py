@@ -53,6 +53,9 @@ _SPACE: dict[str, list[Matrix]] = {
     "Oh": [_QUARTER_ABOUT_Z, _QUARTER_ABOUT_X, _INVERSION],
 }
 
+GRID_GROUPS = {2: ("D4", "C4", "D2", "C2", "Cs"), 3: ("Oh", "O", "D4h", "T", "D4", "C4", "Cs")}
+"""The groups of the pixel and of the voxel grid by their names, the largest first, without the trivial one."""
+
 _PLANE_EXAMPLES = (
     "p4",
     "p4m",
@@ -79,7 +82,8 @@ def named(name: str, dim: int = 2) -> FiniteGroup:
 
     Args:
         name: in the plane ``C<n>``, ``D<n>``, ``Cs`` or a plane-group alias (``"p4"`` is C4, ``"p4m"`` is D4); in
-            space ``C1, Cs, C4, D4, D4h, T, O, Oh``. ``"trivial"`` is C1 in both. Case does not matter.
+            space ``C1, Cs, C4, D4, D4h, T, O, Oh``. ``"trivial"`` is C1 in both, as are ``"z2"`` and ``"Z3"``, the
+            translations alone. Case does not matter.
         dim: 2 for images, 3 for volumes.
 
     Raises:
@@ -129,5 +133,5 @@ def _plane(name: str) -> FiniteGroup:
 def _space(name: str) -> FiniteGroup:
     canonical = {key.lower(): key for key in _SPACE}.get(_ALIASES_3D.get(name.lower(), name).lower())
     if canonical is None:
-        raise unknown("group of space", name, (*_SPACE, "trivial"))
+        raise unknown("group of space", name, (*_SPACE, "Z3", "trivial"))
     return generate(canonical, _SPACE[canonical])

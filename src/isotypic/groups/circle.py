@@ -174,8 +174,6 @@ class FieldSum:
         names = [part.group.name for part in self.parts]
         if any(part.group != self.parts[0].group for part in self.parts):
             raise RequestError(f"expected field types of one group, received {', '.join(names)}; use Restrict first")
-        if self.group.dim != 2:
-            raise RequestError(f"expected fields of a group of the plane, received {names[0]} of dimension 3")
 
     def __str__(self) -> str:
         return " + ".join(str(part) for part in self.parts)
@@ -226,6 +224,18 @@ def field_sum(fields: FieldsLike) -> FieldSum:
     if isinstance(fields, FieldSum):
         return fields
     return FieldSum((fields,) if isinstance(fields, (FieldType, CircleFields)) else tuple(fields))
+
+
+def fields_of_the_plane(fields: FieldsLike) -> FieldSum:
+    """Return fields as a sum, for what is defined by angles.
+
+    Raises:
+        RequestError: the group acts on volumes.
+    """
+    kind = field_sum(fields)
+    if kind.group.dim != 2:
+        raise RequestError(f"expected fields of a group of the plane, received {kind}, of a group of space")
+    return kind
 
 
 def turn(angle: float) -> Floats:

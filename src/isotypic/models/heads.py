@@ -29,9 +29,11 @@ from isotypic.errors import RequestError
 from isotypic.groups.fields import FieldType, regular_fields
 from isotypic.groups.finite import FiniteGroup
 from isotypic.groups.representations import Representation, direct_sum, trivial, vector
-from isotypic.nn.plane import GroupConv2d
+from isotypic.nn.by_axes import DIRECT
 from isotypic.nn.pooling import GroupPool
 from isotypic.nn.steerable import SteerableConv2d
+
+_IMAGE = ("an image [B, C, y, x]", "pixels")
 
 _FIRST_BANDWIDTH = 16.0
 """Pixels; wide beside a cell, so that at first every pixel of an instance feels its centre."""
@@ -87,10 +89,11 @@ class DenseNetwork(nn.Module):
     stride: int
 
     def refuse_small(self, image: Tensor) -> None:
-        """Raise for an image with a side shorter than the stride."""
+        """Raise for an image, or a volume, with a side shorter than the stride."""
         if min(image.shape[2:], default=0) < self.stride:
+            what, samples = ("a volume [B, C, z, y, x]", "voxels") if image.dim() == 5 else _IMAGE
             raise RequestError(
-                f"expected an image [B, C, y, x] of at least {self.stride} pixels a side for this network, received "
+                f"expected {what} of at least {self.stride} {samples} a side for this network, received "
                 f"{list(image.shape)}: pad it, or take fewer stages"
             )
 
@@ -123,7 +126,7 @@ def split_heads(output: Tensor, heads: Sequence[Head]) -> dict[str, Tensor]:
     """Return the channels of every head by its name.
 
     Args:
-        output: ``[B, sum of the heads' channels, y, x]``.
+        output: ``[B, sum of the heads' channels, *space]``.
         heads: in the order of the channels.
 
     Raises:
@@ -156,28 +159,33 @@ def head_layers(head: Head, fields: int, width: int, group: FiniteGroup, reduce:
     """Return the layers from regular fields to a head: 1x1, ReLU, then what its kind asks for.
 
     A scalar head pools over the group and mixes the pooled fields by a 1x1 convolution. A vector head is the 1x1
-    intertwiner ``v(p) = sum_n sum_g rho(g) w_n f[n, g](p)`` with learned ``w_n`` in R^2, of which there is no other.
+    intertwiner ``v(p) = sum_n sum_g rho(g) w_n f[n, g](p)`` with learned ``w_n`` in R^2, of which there is no other. In
+    space there are scalar heads alone.
 
     Args:
         head: what to put out.
         fields: regular fields of the input.
         width: regular fields in between.
-        group: a group of the pixel grid.
+        group: a group of the pixel or of the voxel grid.
         reduce: how a scalar head pools over the group, ``"max"`` or ``"mean"``.
+
+    Raises:
+        RequestError: a vector head under a group of space.
     """
-    return nn.Sequential(
-        GroupConv2d(fields, width, 1, group), nn.ReLU(inplace=True), *_LAST[head.kind](head, width, group, reduce)
-    )
+    conv = DIRECT[group.dim](fields, width, 1, group)
+    return nn.Sequential(conv, nn.ReLU(inplace=True), *_LAST[head.kind](head, width, group, reduce))
 
 
 def _scalar_layers(head: Head, width: int, group: FiniteGroup, reduce: str) -> tuple[nn.Module, ...]:
-    mix = nn.Conv2d(width, head.channels, 1)
+    mix = (nn.Conv2d if group.dim == 2 else nn.Conv3d)(width, head.channels, 1)
     nn.init.kaiming_normal_(mix.weight, nonlinearity="linear")
     mix.get_parameter("bias").data.fill_(head.start)
     return GroupPool(width, group, reduce), mix
 
 
 def _vector_layers(head: Head, width: int, group: FiniteGroup, reduce: str) -> tuple[nn.Module, ...]:
+    if group.dim != 2:
+        raise RequestError(f"expected scalar heads for a network of volumes, received the vector head {head.name!r}")
     return (SteerableConv2d(regular_fields(group, width), FieldType(vector(group), head.channels // 2), 1),)
 
 

@@ -2,7 +2,7 @@
 
 Each stage is two convolutions with ReLU; stages are halved in between on the way down and doubled on the way up, where
 the fields of the same size are put beside the new ones. With the trivial group it is the ordinary U-Net, from the same
-code.
+code; with ``dim=3`` it is that of volumes, with scalar heads.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from isotypic.models.heads import (
     head_layers,
     offset_heads,
 )
+from isotypic.nn.by_axes import DIRECT, TRANSPOSED
 from isotypic.nn.matching import Match, matched_fields
 from isotypic.nn.norm import GroupBatchNorm, GroupInstanceNorm
-from isotypic.nn.plane import GroupConv2d, GroupConvTranspose2d
 from isotypic.nn.pooling import ParityMaxPool, ParityUpsample
 
 Width = Annotated[int, Field(ge=1)]
@@ -82,7 +82,7 @@ class UNetConfig(Config):
 
 
 class UNet(DenseNetwork):
-    """A dense network ``[B, in_channels, y, x] -> [B, sum of head channels, y, x]`` that commutes with its group.
+    """A dense network ``[B, in_channels, *space] -> [B, sum of head channels, *space]`` that commutes with its group.
 
     Exactly, on every size from :attr:`stride` up, even, odd and rectangular: the pools follow the parity of each axis,
     and the upsampling is told the size to reach.
@@ -95,6 +95,10 @@ class UNet(DenseNetwork):
     Args:
         config: widths, group, matching, heads.
         in_channels: channels of the image.
+        dim: 2 for images, 3 for volumes, whose groups are those of space.
+
+    Raises:
+        RequestError: an unknown group, or heads of vectors for volumes.
 
     Source:
         O. Ronneberger, P. Fischer, T. Brox, U-Net, MICCAI 2015, arXiv 1505.04597. Padded, with two heads: K. B.
@@ -105,9 +109,9 @@ class UNet(DenseNetwork):
     torch.Size([1, 18, 21, 32])
     """
 
-    def __init__(self, config: UNetConfig, in_channels: int) -> None:
+    def __init__(self, config: UNetConfig, in_channels: int, *, dim: int = 2) -> None:
         super().__init__()
-        self.group = resolve(config.group, 2)
+        self.group = resolve(config.group, dim)
         self.heads = config.output_heads
         self.stride = 2 ** (len(config.stages) - 1)
         blocks = _Blocks(config, self.group)
@@ -126,7 +130,7 @@ class UNet(DenseNetwork):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return the channels of all heads at the size of the image.
+        """Return the channels of all heads at the size of the image or volume.
 
         Raises:
             RequestError: an image with a side shorter than :attr:`stride`, or of other channels.
@@ -162,13 +166,13 @@ class _Blocks:
 
     def _single(self, before: int, width: int, lift: bool) -> list[nn.Module]:
         taps, norm = self.config.kernel_size, _NORMS.get(self.config.norm)
-        conv = GroupConv2d(before, width, taps, self.group, lift=lift, padding=taps // 2, bias=norm is None)
+        conv = DIRECT[self.group.dim](before, width, taps, self.group, lift=lift, padding=taps // 2, bias=norm is None)
         return [conv, *([norm(width, self.group)] if norm else []), nn.ReLU(inplace=True)]
 
     def enlarge(self, fields: int) -> nn.Module:
         if self.config.upsampling == "linear":
             return ParityUpsample()
-        layer = GroupConvTranspose2d(fields, fields, 2, self.group, stride=2)
+        layer = TRANSPOSED[self.group.dim](fields, fields, 2, self.group, stride=2)
         with torch.no_grad():
             layer.weight.mul_(0.5**0.5)  # He's factor of 2 makes up for a ReLU, and none follows
         return layer

@@ -3,7 +3,8 @@
 Convolutions of 3 x 3 x 3 taps with batch norm and ReLU; behind the first, the third and the fifth a maximum over
 1 x 2 x 2, 2 x 2 x 2 and 2 x 2 x 2 voxels. A patch of 12 x 72 x 72 voxels becomes 12 x 36 x 36, 6 x 18 x 18 and
 3 x 9 x 9. Windows of 1 x 2 x 2 commute with D4 and D4h, whose four-fold axis is z; O and Oh need cubes, ``pools`` of
-2 x 2 x 2 alone, and patches of cubes where logits are to be the same.
+2 x 2 x 2 alone, and patches of cubes where logits are to be the same; with other pools they are approximate, which is
+said.
 
 =========  ====================================================================================================
 head       what follows the last convolution
@@ -17,6 +18,7 @@ flatten    the paper's: all channels at all places, linear: not invariant, and m
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, Literal
@@ -27,6 +29,7 @@ from typing_extensions import Self
 
 from isotypic.configuration import Config
 from isotypic.errors import RequestError
+from isotypic.groups.axes import MixedAxesWarning, groups_for, unlike_axes
 from isotypic.groups.catalogue import resolve
 from isotypic.groups.finite import FiniteGroup
 from isotypic.models.averaging import Averaging
@@ -42,7 +45,7 @@ class VoxelNetConfig(Config):
     """The ``model`` section of a recipe for :class:`VoxelNet`."""
 
     family: Literal["voxelnet"] = "voxelnet"
-    group: str = Field("trivial", description="symmetry group of space: trivial, Cs, C4, D4, D4h, T, O, Oh")
+    group: str = Field("trivial", description="symmetry group of space: trivial (Z3), Cs, C4, D4, D4h, T, O, Oh")
     match: Match = Field(Match.PARAMETERS, description="what a group network shares with the plain one")
     channels: list[int] = Field(
         [16, 16, 32, 32, 64, 64], min_length=1, description="of the plain network's convolutions"
@@ -85,7 +88,11 @@ class VoxelNet(nn.Module):
         classes: how many logits.
 
     Raises:
-        RequestError: the pools leave nothing of the patch.
+        RequestError: the pools leave nothing of the patch; the head ``window`` and a rest that the group turns into
+            another shape.
+
+    Warns:
+        MixedAxesWarning: a pool differs on axes that the group mixes.
 
     Source:
         M. Winkels, T. Cohen, 3D G-CNNs for Pulmonary Nodule Detection, MIDL 2018, arXiv 1804.04656.
@@ -94,6 +101,7 @@ class VoxelNet(nn.Module):
     def __init__(self, config: VoxelNetConfig, in_channels: int, classes: int) -> None:
         super().__init__()
         self.group = resolve(config.group, 3)
+        _warn_of_pools(self.group, config.pools)
         self.left = _left(config.size, config.pools)
         fields = [matched_fields(width, self.group, config.match) for width in config.channels]
         layers: list[nn.Module] = []
@@ -131,6 +139,18 @@ class VoxelNet(nn.Module):
 def _convolution(before: int, width: int, group: FiniteGroup, *, lift: bool) -> list[nn.Module]:
     conv = GroupConv3d(before, width, 3, group, lift=lift, padding=1, bias=False)
     return [conv, GroupBatchNorm(width, group, dim=3), nn.ReLU(inplace=True)]
+
+
+def _warn_of_pools(group: FiniteGroup, pools: Sequence[Window]) -> None:
+    unlike = [pool for pool in pools if unlike_axes(group, pool)]
+    if unlike:
+        given, cube = ("x".join(map(str, window)) for window in (unlike[0], [max(unlike[0])] * 3))
+        message = (
+            f"{group.name} mixes axes along which the pool {given} differs: behind it the network is approximate; set "
+            f"model.pools to cubes such as {cube}, or model.group to one that keeps these axes apart: "
+            f"{', '.join(groups_for(unlike[0]))}"
+        )
+        warnings.warn(message, MixedAxesWarning, stacklevel=3)
 
 
 def _left(size: Window, pools: Sequence[Window]) -> Window:

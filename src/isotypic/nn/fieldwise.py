@@ -30,7 +30,7 @@ from isotypic.nn.pooling import Reduction
 
 
 class FieldLayer(EquivariantLayer):
-    """An equivariant layer between sums of fields of a group of the plane, finite, SO(2) or O(2).
+    """An equivariant layer between sums of fields of a finite group of the plane or of space, of SO(2) or of O(2).
 
     Attributes:
         in_type: the types of the input's channels, one behind the other.
@@ -44,7 +44,7 @@ class FieldLayer(EquivariantLayer):
         super().__init__(field_sum(in_type), field_sum(out_type))  # type: ignore[arg-type]
 
     def parts(self, x: Tensor) -> list[tuple[Fields, Tensor]]:
-        """Return every part of the input's type with its channels, ``[B, fields, dimension, y, x]``."""
+        """Return every part of the input's type with its channels, ``[B, fields, dimension, *space]``."""
         self.check(x)
         split = x.split(self.in_type.sizes, 1)
         return [(part, t.unflatten(1, (part.fields, -1))) for part, t in zip(self.in_type, split, strict=True)]
@@ -141,7 +141,7 @@ class Restrict(FieldLayer):
 
     Args:
         in_type: fields of a finite group, of SO(2) or of O(2).
-        subgroup: the name of a group of the plane whose elements are in the group, or that group.
+        subgroup: the name of a group, of as many axes, whose elements are in the group, or that group.
 
     Raises:
         RequestError: not a subgroup.
@@ -149,11 +149,13 @@ class Restrict(FieldLayer):
     >>> from isotypic.groups import named, regular_fields
     >>> print(Restrict(regular_fields(named("C8"), 3), "C4").out_type)
     6 regular fields of C4 (24 channels)
+    >>> print(Restrict(regular_fields(named("Oh", 3), 2), "D4h").out_type)
+    6 regular fields of D4h (96 channels)
     """
 
     def __init__(self, in_type: FieldsLike, subgroup: str | FiniteGroup) -> None:
         whole = field_sum(in_type)
-        smaller = named(subgroup) if isinstance(subgroup, str) else subgroup
+        smaller = named(subgroup, whole.group.dim) if isinstance(subgroup, str) else subgroup
         kinds, orders, start = [], [], 0
         for part in whole:
             kind, order = _restricted(part, smaller)
@@ -164,7 +166,7 @@ class Restrict(FieldLayer):
         self.reorder = Reorder(np.concatenate(orders))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Relabel ``[B, channels, y, x]``."""
+        """Relabel ``[B, channels, *space]``."""
         self.check(x)
         return self.reorder(x)
 
@@ -211,14 +213,14 @@ class SteerableBatchNorm(FieldLayer):
         mean, var = self._batch(x) if self.training else (self.running_mean, self.running_var)
         scale = self._channels((var + self.eps).rsqrt() * self.weight)
         shift = self._spread(self.bias) - self._spread(mean) * scale
-        return torch.addcmul(shift.to(x.dtype)[:, None, None], x, scale.to(x.dtype)[:, None, None])
+        return torch.addcmul(_over_space(shift.to(x.dtype), x), x, _over_space(scale.to(x.dtype), x))
 
     def _batch(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the batch's mean (invariant components) and variance (fields), and remember them."""
-        wide = x.to(self.weight.dtype)
-        mean = self._invariant(wide.mean((0, 2, 3)))
-        rest = wide - self._spread(mean)[:, None, None]
-        squares = rest.square().mean((0, 2, 3)).split(self.in_type.sizes)
+        wide, samples = x.to(self.weight.dtype), (0, *range(2, x.dim()))
+        mean = self._invariant(wide.mean(samples))
+        rest = wide - _over_space(self._spread(mean), x)
+        squares = rest.square().mean(samples).split(self.in_type.sizes)
         var = torch.cat([s.view(p.fields, -1).mean(1) for p, s in zip(self.in_type, squares, strict=True)])
         with torch.no_grad():
             self.num_batches_tracked.add_(1)
@@ -247,7 +249,7 @@ class SteerableBatchNorm(FieldLayer):
 
 
 class InvariantPool(FieldLayer):
-    """Every field to one number that the group does not change: ``[B, channels, y, x] -> [B, fields, y, x]``.
+    """Every field to one number that the group does not change: ``[B, channels, *space] -> [B, fields, *space]``.
 
     Scalar fields stay, permutation fields (regular, quotient) give their maximum or mean, any other field its norm.
 
@@ -321,6 +323,11 @@ def _restricted(part: Fields, smaller: FiniteGroup) -> tuple[FieldType, Indices]
     inside = table[np.ix_(inner, cosets)].T.ravel()
     order = channels.reshape(part.fields, -1)[:, inside].ravel()
     return FieldType(regular(smaller), part.fields * len(cosets)), order
+
+
+def _over_space(per_channel: Tensor, x: Tensor) -> Tensor:
+    """Return ``[channels]`` with an axis of size one for every axis of a signal's space."""
+    return per_channel[(..., *(None,) * (x.dim() - 2))]
 
 
 def _short(kind: FieldSum) -> str:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from enum import Enum
 
 from isotypic.groups.finite import FiniteGroup
+
+
+class MatchWarning(UserWarning):
+    """A width that no number of fields matches."""
 
 
 class Match(str, Enum):
@@ -30,6 +35,12 @@ class Match(str, Enum):
 def matched_fields(channels: int, group: FiniteGroup, match: Match) -> int:
     """Return how many regular fields stand for so many channels, rounded to the nearest, at least one.
 
+    Fewer channels than half a field round to none, and a layer of no fields cannot be built: one is taken, wider than
+    was asked for, and said.
+
+    Warns:
+        MatchWarning: it is.
+
     >>> from isotypic.groups import named
     >>> [matched_fields(32, named("p4"), m) for m in Match]
     [32, 8, 16, 8]
@@ -40,4 +51,11 @@ def matched_fields(channels: int, group: FiniteGroup, match: Match) -> int:
         Match.PARAMETERS: group.order**0.5,
         Match.COMPUTE: float(group.order),
     }[match]
-    return max(1, round(channels / divisor))
+    fields = channels / divisor
+    if round(fields) < 1:
+        message = (
+            f"{channels} channels matched by {match.value} are {fields:.2f} fields of {group.name}, of {group.order} "
+            f"channels each: one field is taken, {1 / fields:.3g} times what was asked for"
+        )
+        warnings.warn(message, MatchWarning, stacklevel=2)
+    return max(1, round(fields))

@@ -46,7 +46,7 @@ class PointwiseNonlinearity(FieldLayer):
         self.function = function
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the function to ``[B, channels, y, x]``."""
+        """Apply the function to ``[B, channels, *space]``."""
         self.check(x)
         return self.function(x)
 
@@ -75,7 +75,7 @@ class NormNonlinearity(FieldLayer):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shorten every field of ``[B, channels, y, x]``."""
+        """Shorten every field of ``[B, channels, *space]``."""
         biases = self.bias.split([part.fields for part in self.in_type])
         parts = zip(self.parts(x), biases, self.scalar, strict=True)
         return torch.cat([_norm_relu(fields, bias, scalar) for (_, fields), bias, scalar in parts], 1)
@@ -114,7 +114,7 @@ class GatedNonlinearity(FieldLayer):
         self.scalar = scalars
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``[B, channels + gates, y, x]`` to ``[B, channels, y, x]``."""
+        """Map ``[B, channels + gates, *space]`` to ``[B, channels, *space]``."""
         *parts, (_, gates) = self.parts(x)
         opened, results = gates.sigmoid(), []
         for (part, fields), scalar in zip(parts, self.scalar, strict=True):
@@ -127,7 +127,7 @@ class GatedNonlinearity(FieldLayer):
 
 
 def _norm_relu(fields: Tensor, bias: Tensor, scalar: bool) -> Tensor:
-    offset = bias[:, None, None, None]
+    offset = bias[(..., *(None,) * (fields.dim() - 2))]
     if scalar:
         return functional.relu(fields + offset.to(fields.dtype)).flatten(1, 2)
     norm = field_norm(fields)

@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from isotypic.errors import RequestError
 from isotypic.groups.catalogue import named
-from isotypic.groups.circle import CircleGroup, FieldsLike, FieldSum, field_sum
+from isotypic.groups.circle import CircleGroup, FieldsLike, FieldSum, fields_of_the_plane
 from isotypic.groups.finite import TOLERANCE, FiniteGroup
 from isotypic.groups.harmonics import Rings
 from isotypic.nn.fieldwise import ExactTables, FieldLayer, InvariantTables, Reorder, bias_size, spread_bias
@@ -278,7 +278,7 @@ def grid_symmetries(group: FiniteGroup | CircleGroup) -> FiniteGroup:
 
 
 def _one_group(in_type: FieldsLike, out_type: FieldsLike) -> tuple[FieldSum, FieldSum]:
-    types = field_sum(in_type), field_sum(out_type)
+    types = fields_of_the_plane(in_type), fields_of_the_plane(out_type)
     if types[0].group != types[1].group:
         names = [kind.group.name for kind in types]
         raise RequestError(f"expected fields of one group, received {names[0]} to {names[1]}: use Restrict first")

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from isotypic.errors import RequestError, unknown
+from isotypic.groups.axes import groups_for
 from isotypic.groups.finite import FiniteGroup
 from isotypic.ops.action import swaps_axes
 from isotypic.ops.resampling import Sizes, symmetric_window
@@ -119,7 +120,7 @@ def spread(value: Extent, group: FiniteGroup, name: str, least: int) -> Sizes:
     if any(swaps_axes(group, g, sizes) for g in range(group.order)):
         raise RequestError(
             f"expected the same {name} on the axes that {group.name} swaps, received {sizes}: "
-            "give one number, or take a subgroup that keeps the axes (D2, C2, Cs)"
+            f"give one number, or take a group that keeps the axes ({', '.join(groups_for(sizes))})"
         )
     return sizes
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from isotypic.errors import RequestError, unknown
-from isotypic.groups.circle import FieldsLike, field_sum, matrix_at
+from isotypic.groups.circle import FieldsLike, fields_of_the_plane, matrix_at
 
 _FINER = 8
 
@@ -67,7 +67,7 @@ def rotate_channels(signal: Tensor, degrees: float, fields: FieldsLike) -> Tenso
     Raises:
         RequestError: channels of another type, a rotation that is not in the group.
     """
-    kind = field_sum(fields)
+    kind = fields_of_the_plane(fields)
     if signal.shape[1] != kind.channels:
         raise RequestError(f"expected {kind.channels} channels, {kind}, received {signal.shape[1]}")
     moved = []

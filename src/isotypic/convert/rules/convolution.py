@@ -14,13 +14,9 @@ from isotypic.convert.rules.arguments import arguments, tuple_of
 from isotypic.convert.signals import Converted, Signal
 from isotypic.convert.tracing import shape
 from isotypic.errors import RequestError
+from isotypic.nn.by_axes import DIRECT, TRANSPOSED
 from isotypic.nn.convolution import GroupConvolution
 from isotypic.nn.linear import GroupLinear
-from isotypic.nn.plane import GroupConv2d, GroupConvTranspose2d
-from isotypic.nn.volume import GroupConv3d, GroupConvTranspose3d
-
-DIRECT = {2: GroupConv2d, 3: GroupConv3d}
-TRANSPOSED = {2: GroupConvTranspose2d, 3: GroupConvTranspose3d}
 
 
 @dataclass(frozen=True)
