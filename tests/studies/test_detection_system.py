@@ -1,5 +1,6 @@
 """A study of detection in small: what a cell measures is the CPM, nodule by nodule, of all candidates."""
 
+import warnings
 from dataclasses import replace
 
 import detectors
@@ -87,6 +88,17 @@ def test_a_network_without_the_symmetry_is_told_from_it(finished):
     done = system.test(noisy, trained)
     assert done.outcome.equivariance_error > 1e-3
     assert np.ptp(list(done.outcome.per_rotation.values())) > 0
+
+
+@pytest.mark.parametrize(("group", "warned"), [("O", True), ("D4h", False)])
+def test_a_group_that_mixes_axes_of_different_spacing_is_warned_of(finished, group, warned):
+    job, _, _ = finished
+    model = {**job.recipe.model.model_dump(), "group": group, "pools": [[2, 2, 2], [2, 2, 2]]}
+    recipe = detectors.recipe(model=model, training={"steps": 1, "batch_size": 2, "evaluations": 1})
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        system_of(recipe).train(replace(job, recipe=recipe))
+    assert any("mixes axes of different spacing" in str(each.message) for each in said) == warned
 
 
 def judged_by_hand(probability, scans):

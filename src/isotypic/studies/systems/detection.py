@@ -17,6 +17,7 @@ from torch import Tensor
 
 from isotypic import __version__
 from isotypic.data.splits import nested_subsets
+from isotypic.groups.axes import warn_of_mixed_axes
 from isotypic.groups.catalogue import named
 from isotypic.groups.finite import FiniteGroup
 from isotypic.inference.detection_evaluation import DetectionEvaluation, evaluate_detection
@@ -71,7 +72,8 @@ class DetectionSystem(StudiedSystem[DetectionRecipe, DetectionMaterial, Trained]
         return nested_subsets(material.candidates.patches.labels, material.splits.train, [size], seed)[size]
 
     def train(self, job: DetectionJob) -> Trained:
-        """Train a classifier of candidates."""
+        """Train a classifier of candidates; a group that mixes axes of different spacing is warned of."""
+        warn_of_mixed_axes(named(job.recipe.model.group, job.recipe.axes), job.recipe.data.spacing)
         return train(job.recipe, job.material.classified, job.subset, **job.training())
 
     def test(self, job: DetectionJob, trained: Trained) -> Finished:
