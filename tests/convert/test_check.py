@@ -11,6 +11,7 @@ from torch import nn
 import isotypic
 from isotypic.convert.prediction import Verdict
 from isotypic.errors import RequestError
+from isotypic.groups import named
 from isotypic.nn import GroupBatchNorm, GroupConv2d, InvariantHead, ParityMaxPool
 
 BREAKERS = {
@@ -120,6 +121,31 @@ def test_prediction_and_measurement_are_compared():
     assert found.layers[-1].surprises
     assert "predicted broken" in str(found)
     assert not isotypic.check(net, (1, 1, 17, 17), "p4").layers[-1].surprises
+
+
+@pytest.mark.parametrize(("make", "group"), [("p4", "p4m"), ("D2", "p4"), ("trivial", "Cs")])
+def test_a_layer_made_for_another_group_is_named(make, group):
+    net = nn.Sequential(GroupConv2d(1, 2, 3, make, lift=True), InvariantHead(2, 2, make))
+    found = isotypic.check(net, (1, 9, 9), group)
+    assert found.first_break.place == "GroupConv2d at 0"
+    names = named(make).name, named(group).name
+    assert f"made for {names[0]}, which does not hold {names[1]}; build the network with {names[1]}" in str(found)
+    assert isotypic.check(net, (1, 9, 9), make).exact
+
+
+def test_windows_on_axes_that_the_group_swaps_are_named_and_repaired():
+    for pool in (nn.MaxPool2d((1, 2)), ParityMaxPool((1, 2))):
+        found = isotypic.check(nn.Sequential(nn.Conv2d(1, 1, 1), pool), (1, 8, 8), "p4")
+        said = "window 1x2 on axes that C4 swaps: behind it no network is exact under C4; use window 2x2, or a group"
+        assert f"{said} that keeps these axes apart: D2, C2, Cs" in str(found)
+        assert found.layers[1].breaks
+        assert isotypic.check(nn.Sequential(nn.Conv2d(1, 1, 1), pool), (1, 8, 8), "D2").exact
+
+
+def test_what_a_layer_does_in_place_is_one_step():
+    net = nn.Sequential(GroupConv2d(1, 2, 3, "p4", lift=True), nn.ReLU(inplace=True), InvariantHead(2, 2, "p4"))
+    steps = [layer.place for layer in isotypic.check(net, (1, 9, 9), "p4").layers]
+    assert steps == ["GroupConv2d at 0", "ReLU at 1", "InvariantHead at 2"]
 
 
 def test_wrong_requests():
