@@ -231,6 +231,26 @@ def test_sticks_are_made_by_their_seed_and_are_a_data_set(isotypic, tmp_path):
     assert (wrong.returncode, "unknown generator 'stick': did you mean 'sticks'" in wrong.stderr) == (2, True)
 
 
+def test_scans_with_nodules_are_made_and_added_to(isotypic, tmp_path):
+    pytest.importorskip("SimpleITK", reason="needs the extra volumes")
+    few = "data.nodules={size: [24, 40, 40], nodules: [1, 1], distractors: [1, 2], scans: 2, test_scans: 1}"
+    words = ("data", "make", "nodules", "--out", tmp_path / "scans", "--set", few)
+    answer = isotypic(*words, "--set", "data.nodules.seed=3")
+    assert answer.returncode == 0, answer.stderr
+    assert f"3 scans: {tmp_path / 'scans'}" in answer.stdout
+    assert len(list((tmp_path / "scans").glob("subset*/train-3-*.mhd"))) == 2
+    more = isotypic(*words, "--set", "data.nodules.seed=3", "--set", "data.nodules.scans=3")
+    assert "4 scans (3 written before)" in more.stdout
+    for wrong, message in (
+        ("data.nodules.scan=3", "unknown key 'data.nodules.scan': did you mean 'scans'?"),
+        ("data.nodules=3", "data.nodules: "),
+        ("training.steps=3", "unknown key 'training'"),
+        ("data.nodules.seed=4", "holds images of another request"),
+    ):
+        refused = isotypic(*words, "--set", wrong)
+        assert (refused.returncode, message in refused.stderr) == (2, True), refused.stderr
+
+
 def test_what_is_both_is_told_by_its_folders(tmp_path):
     """A table says that folders named images and masks are classes."""
     for files, reader in (
@@ -238,6 +258,7 @@ def test_what_is_both_is_told_by_its_folders(tmp_path):
         (("train/images/a.png", "train/masks/a.png"), "labelled_folder"),
         (("a.png", "a_labels.png"), "labelled_folder"),
         (("raw/0.png", "membranes/0.png"), "stack"),
+        (("raw/0.png", "mitochondria/0.png"), "mitochondria"),
         (("volume.hdf",), "cremi"),
         (("images/a.png", "masks/a.png", "list.csv"), "folder"),
         (("cat/a.png", "dog/a.png"), "folder"),

@@ -36,7 +36,7 @@ def test_digits_refuse_a_path(tmp_path):
 
 def test_unknown_data_set(tmp_path):
     refused("unknown data set 'minst': did you mean 'mnist'?", tmp_path, dataset="minst")
-    assert list(DATASETS) == ["digits", "mnist", "medmnist", "cifar", "pcam", "touching", "folder"]
+    assert list(DATASETS) == ["digits", "mnist", "medmnist", "cifar", "pcam", "touching", "mitochondria", "folder"]
 
 
 class TestMnist:
@@ -109,6 +109,20 @@ class TestMedmnist:
         assert pathmnist.images.shape == (12, 3, 8, 8)
         assert pathmnist.split.tolist() == ["train"] * 4 + ["validation"] * 4 + ["test"] * 4
         np.testing.assert_array_equal(pathmnist.images[8:], arrays["test_images"].transpose(0, 3, 1, 2))
+
+    def test_volumes_have_three_axes(self, tmp_path):
+        arrays = {}
+        for part, count in (("train", 6), ("val", 2), ("test", 4)):
+            arrays[f"{part}_images"] = DRAW.integers(0, 256, (count, 7, 8, 9), dtype=np.uint8)
+            arrays[f"{part}_labels"] = np.arange(count)[:, None] % 2
+        np.savez(tmp_path / "organs.npz", **arrays)
+        organs = load(DataConfig(dataset="medmnist", path=tmp_path / "organs.npz"), tmp_path)
+        assert organs.images.shape == (12, 1, 7, 8, 9)
+        np.testing.assert_array_equal(organs.images[6:8, 0], arrays["val_images"])
+        tripled = load(DataConfig(dataset="medmnist", path=tmp_path / "organs.npz", colour="rgb"), tmp_path)
+        assert tripled.shape == (3, 7, 8, 9)
+        resized = {"dataset": "medmnist", "path": tmp_path / "organs.npz", "resize": 16}
+        refused("received volumes [6, 1, 7, 8, 9]; leave it out", tmp_path, **resized)
 
     def test_wrong_requests_are_refused(self, tmp_path):
         refused("'medmnist' needs a path", tmp_path, dataset="medmnist")

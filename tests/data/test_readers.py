@@ -75,12 +75,19 @@ class TestNpz:
         archive(tmp_path / "a.npz", train_images=np.zeros((6, 8, 9), np.uint8))
         assert npz.read(tmp_path / "a.npz")["train"][0].shape == (6, 1, 8, 9)
 
+    def test_volumes_get_a_channel(self, tmp_path):
+        volumes = DRAW.integers(0, 256, (6, 7, 8, 9), dtype=np.uint8)
+        archive(tmp_path / "a.npz", train_images=volumes)
+        np.testing.assert_array_equal(npz.read(tmp_path / "a.npz")["train"][0], volumes[:, None])
+
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
             ({"val_labels": None}, "unknown array 'val_labels': did you mean 'train_labels'?"),
-            ({"train_images": np.zeros((6, 8, 8, 8), np.uint8)}, "train_images are volumes [6, 8, 8, 8]"),
-            ({"train_images": np.zeros((6, 8, 8, 8, 3), np.uint8)}, "are volumes"),
+            (
+                {"train_images": np.zeros((6, 8, 8, 8, 3), np.uint8)},
+                "or [N, z, y, x] of uint8, received [6, 8, 8, 8, 3]",
+            ),
             ({"train_images": np.zeros((6, 8, 8))}, "received [6, 8, 8] of float64"),
             ({"test_labels": np.zeros((4, 14), int)}, "test_labels [4, 14] give several labels an image"),
             ({"test_labels": np.zeros((4, 1))}, "expected test_labels [N, 1] of integers"),

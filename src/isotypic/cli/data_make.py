@@ -16,7 +16,7 @@ from isotypic.data.config import CandidateDataConfig
 from isotypic.data.synthetic import nodules
 from isotypic.errors import unknown
 
-SUMMARY = "Make images from a seed, with their labels, as a folder."
+SUMMARY = "Make images or scans from a seed, with their labels, as a folder."
 EXAMPLE = "Example: isotypic data make sticks --out sticks --set data.sticks.count=8"
 
 GENERATORS = ("sticks", "nodules")

@@ -74,7 +74,9 @@ class NodulesConfig(Config):
     distractors: tuple[Count, Count] = Field((16, 24), description="least and most things that look like nodules")
     excluded: tuple[Count, Count] = Field((0, 2), description="least and most findings that do not count")
     oriented: bool = Field(
-        False, description="nodules and distractors differ in their direction along z alone: symmetry cannot help"
+        False,
+        description="nodules and distractors, as many of either on average, differ in their direction along z alone: "
+        "symmetry cannot help",
     )
     seed: int = Field(0, ge=0, description="seed of the scans; more scans leave the first ones as they are")
 

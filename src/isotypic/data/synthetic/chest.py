@@ -5,6 +5,10 @@ a voxel by a share t, and the voxel has (1 - t) of the lung's value and t of 30 
 somewhat correlated within a slice. Spacing is drawn for every scan, unequal in z; one scan in four has the
 x and y axes of the world turned against those of the array, as in LUNA16.
 
+Of oriented findings each is a nodule or a distractor by a fair coin, whatever their numbers say: then a scan turned
+upside down is as likely as the scan, with the kinds exchanged. If most were distractors, an invariant network could
+tell a nodule as the one that is turned against its neighbours.
+
 A scan comes from (seed, part, number) alone: what lies where by one stream of random numbers, its voxels by another, so
 that the truth can be had without voxels.
 """
@@ -34,6 +38,8 @@ _APART = 16.0
 _DRAWS = 10_000
 _MISSED = 0.12
 """How far a candidate lies from the centre of its finding: standard deviation over the diameter, along an axis."""
+
+_SIDES = (Kind.NODULE, Kind.DISTRACTOR)
 
 _TREES = (7, 12)
 _SEGMENTS = 30
@@ -133,7 +139,10 @@ def _findings(config: NodulesConfig, grid: Grid, generator: np.random.Generator)
         Kind.EXCLUDED: config.excluded,
     }
     kinds = [kind for kind, (low, high) in counts.items() for _ in range(generator.integers(low, high + 1))]
-    shape = draw_oriented if config.oriented else draw
+    shape = draw
+    if config.oriented:
+        shape = draw_oriented
+        kinds = [kind if kind is Kind.EXCLUDED else _SIDES[int(generator.integers(2))] for kind in kinds]
     order = generator.permutation(len(kinds))
     centres = _centres(len(kinds), grid, generator)
     return tuple(shape(kinds[i], centre, generator) for i, centre in zip(order, centres, strict=True))

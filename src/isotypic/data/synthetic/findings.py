@@ -93,7 +93,9 @@ def draw(kind: Kind, centre: Floats, generator: np.random.Generator) -> Finding:
 
 
 def draw_oriented(kind: Kind, centre: Floats, generator: np.random.Generator) -> Finding:
-    """Return a comet whose tail tells its kind: towards +z a nodule, towards -z a distractor; excluded ones are small.
+    """Return a comet whose tail tells its kind: towards +z a nodule, towards -z a distractor.
+
+    Excluded ones are small, and have their tail towards either side.
 
     Args:
         kind: what it counts as.
@@ -101,7 +103,7 @@ def draw_oriented(kind: Kind, centre: Floats, generator: np.random.Generator) ->
         generator: draws.
     """
     diameter = generator.uniform(*_SMALL) if kind is Kind.EXCLUDED else _diameter(generator)
-    towards = -1.0 if kind is Kind.DISTRACTOR else 1.0
+    towards = {Kind.NODULE: 1.0, Kind.DISTRACTOR: -1.0, Kind.EXCLUDED: generator.choice([-1.0, 1.0])}[kind]
     axis = near_direction(np.array([0.0, 0.0, 1.0]), 0.15, generator) * [1.0, 1.0, towards]
     radius, length = 0.45 * diameter, diameter * generator.uniform(1.1, 1.5) + 2
     head = Ellipsoid(centre, np.full(3, radius), np.eye(3))
