@@ -28,7 +28,7 @@ def load(config: CandidateDataConfig, cache: Path, progress: Progress | None = N
     Raises:
         RequestError: SimpleITK is missing, or the disk is too small.
     """
-    digest = sha256(config.nodules.model_dump_json().encode()).hexdigest()[:24]
+    digest = sha256(f"{nodules.FORMAT}\0{config.nodules.model_dump_json()}".encode()).hexdigest()[:24]
     folder = cache / f"nodules-{digest}"
     nodules.write(config.nodules, folder, progress or _unheard)
     parts = {

@@ -42,7 +42,9 @@ from isotypic.files import write_text
 
 ANNOTATIONS, EXCLUDED, CANDIDATES = "annotations.csv", "annotations_excluded.csv", "candidates_V2.csv"
 
-_FORMAT = "nodules 1"
+FORMAT = "nodules 1"
+"""Changes when the same request makes other scans."""
+
 _TRAINING_SUBSETS = 9
 _TEST_SUBSET = 9
 
@@ -80,7 +82,7 @@ def write(config: NodulesConfig, folder: Path, progress: Progress) -> int:
             is written then stays.
     """
     itk = _simple_itk()
-    claim(folder, {"format": _FORMAT, "nodules": config.model_dump_json(exclude={"scans", "test_scans"})}, {})
+    claim(folder, {"format": FORMAT, "nodules": config.model_dump_json(exclude={"scans", "test_scans"})}, {})
     places = list(_places(config))
     with disk_said(folder):
         missing = _missing(folder, places)
