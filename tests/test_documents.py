@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from isotypic.cli.main import COMMANDS
+from isotypic.studies.folder import StudyRecords
+from isotypic.studies.records import UPRIGHT
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -56,6 +58,28 @@ def test_commands_exist_with_their_options(page, line):
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), target
+
+
+TABLE = re.compile(r"<!-- table: (\S+) -->\n\n(?:\|.*\n)(?:\|[-:| ]+\n)((?:\|.*\n)+)")
+
+
+def tables():
+    for page in PAGES:
+        for study, rows in TABLE.findall(page.read_text(encoding="utf-8")):
+            yield pytest.param(study, [row.strip("| \n").split(" | ") for row in rows.splitlines()], id=study)
+
+
+@pytest.mark.parametrize(("study", "rows"), list(tables()))
+def test_tables_of_studies_are_those_of_their_records(study, rows):
+    """A row begins with its arm; then come the measure of every seed at the largest size, upright, and their mean."""
+    records = StudyRecords.load(ROOT / "docs" / "records" / study)
+    arms = {arm.label: arm for arm in records.info.arms}
+    assert [row[0] for row in rows] == list(arms)
+    for label, *printed in rows:
+        found = records.scores(arms[label], records.info.sizes[-1], UPRIGHT)
+        means = [float(scores.mean()) for scores in found.values()]
+        wanted = [f"{value:.3f}".lstrip("0") for value in (*means, sum(means) / len(means))]
+        assert printed[: len(wanted)] == wanted, label
 
 
 def test_the_digits_table_of_the_readme_is_one_that_a_study_can_print():
