@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from isotypic.groups.finite import FiniteGroup
 from isotypic.ops.action import move_space
+from isotypic.ops.layout import channels_last
 
 
 class Averaging(nn.Module):
@@ -31,6 +32,6 @@ class Averaging(nn.Module):
         """Return the logits: of the network in training, of the mean probabilities in evaluation."""
         if self.training:
             return self.model(image)
-        views = (self.model(move_space(image, g, self.group)) for g in range(self.group.order))
+        views = (self.model(channels_last(move_space(image, g, self.group))) for g in range(self.group.order))
         logs = torch.stack([logits.log_softmax(1) for logits in views])
         return logs.logsumexp(0) - math.log(len(logs))

@@ -22,6 +22,7 @@ from isotypic.errors import RequestError
 from isotypic.groups.finite import FiniteGroup
 from isotypic.models.heads import DenseNetwork
 from isotypic.ops.action import move_space
+from isotypic.ops.layout import channels_last
 
 
 class Ballot(str, Enum):
@@ -61,7 +62,7 @@ class Voting(DenseNetwork):
 
     def _log_odds(self, image: Tensor, element: int) -> Tensor:
         """Return how much larger one view's logit of class 1 is, ``[B, 1, y, x]``."""
-        logits = self.model(move_space(image, element, self.group))
+        logits = self.model(channels_last(move_space(image, element, self.group)))
         return move_space(logits[:, 1:] - logits[:, :1], int(self.group.inverse[element]), self.group)
 
 
