@@ -12,6 +12,7 @@ from isotypic.groups import named
 from isotypic.inference.detection_evaluation import DetectionEvaluation, evaluate_detection
 from isotypic.inference.run import load_detector
 from isotypic.metrics.froc import Findings, Marks, judge
+from isotypic.studies.systems import detection
 from isotypic.studies.systems.catalogue import system_of
 from isotypic.studies.systems.detection import DetectionSystem, at_rate, froc_of
 from isotypic.studies.systems.system import Job
@@ -64,6 +65,18 @@ def test_training_is_balanced_and_so_is_what_it_is_chosen_by(finished):
     assert labels[job.subset].mean() == 0.5
     assert labels[job.material.classified.splits.validation].mean() == 0.5
     assert labels[job.material.splits.test].mean() < 0.4, "the test is not: as the scanner gives them"
+
+
+def test_of_all_candidates_either_class_is_seen_as_often(finished, monkeypatch):
+    job, _, _ = finished
+    seen = []
+    monkeypatch.setattr(detection, "train", lambda recipe, material, rows, **_: seen.append(rows))
+    every = job.material.splits.train
+    DetectionSystem().train(replace(job, subset=every))
+    labels = job.material.candidates.patches.labels
+    assert labels[seen[0]].mean() == 0.5
+    assert labels[every].mean() < 0.4
+    assert set(seen[0]) == set(every)
 
 
 def test_the_run_is_loaded_as_one_of_detection(finished):

@@ -132,6 +132,22 @@ def nested_subsets(
     return {size: order[:size].copy() for size in sizes}
 
 
+def with_repeats(labels: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return rows, those of rarer classes repeated in turn until every class comes as often as the most frequent one.
+
+    >>> with_repeats(np.array([0, 0, 0, 0, 0, 1, 1]), np.arange(7)).tolist()
+    [0, 1, 2, 3, 4, 5, 6, 5, 6, 5]
+
+    Args:
+        labels: ``[N]`` the classes of all images.
+        rows: which of them; they come first, in their order.
+    """
+    members = [rows[labels[rows] == label] for label in np.unique(labels[rows])]
+    most = max(map(len, members))
+    more = [np.resize(mine, most - len(mine)) for mine in members]
+    return np.concatenate([rows, *more])
+
+
 def _rank_within_class(labels: np.ndarray) -> np.ndarray:
     """Return how many earlier entries have the same label.
 

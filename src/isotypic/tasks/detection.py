@@ -1,7 +1,7 @@
 """Detection in scans: candidates are classified, and judged scan by scan.
 
-A classifier learns from the candidates of the training scans, as many of either class as there are; it is chosen by a
-balanced part of the validation scans' candidates, and tested on every candidate of the test scans, as the scanner and
+A classifier learns from candidates of the training scans and sees either class as often; it is chosen by a balanced part
+of the validation scans' candidates, and tested on every candidate of the test scans, as the scanner and
 the candidate finder give them.
 """
 

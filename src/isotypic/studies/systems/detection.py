@@ -16,7 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from isotypic import __version__
-from isotypic.data.splits import nested_subsets
+from isotypic.data.splits import nested_subsets, with_repeats
 from isotypic.groups.axes import warn_of_mixed_axes
 from isotypic.groups.catalogue import named
 from isotypic.groups.finite import FiniteGroup
@@ -72,9 +72,13 @@ class DetectionSystem(StudiedSystem[DetectionRecipe, DetectionMaterial, Trained]
         return nested_subsets(material.candidates.patches.labels, material.splits.train, [size], seed)[size]
 
     def train(self, job: DetectionJob) -> Trained:
-        """Train a classifier of candidates; a group that mixes axes of different spacing is warned of."""
+        """Train a classifier of candidates that sees either class as often.
+
+        A group that mixes axes of different spacing is warned of.
+        """
         warn_of_mixed_axes(named(job.recipe.model.group, job.recipe.axes), job.recipe.data.spacing)
-        return train(job.recipe, job.material.classified, job.subset, **job.training())
+        rows = with_repeats(job.material.candidates.patches.labels, job.subset)
+        return train(job.recipe, job.material.classified, rows, **job.training())
 
     def test(self, job: DetectionJob, trained: Trained) -> Finished:
         """Judge all candidates of the test scans."""
