@@ -1,8 +1,8 @@
 """Detection in scans: candidates are classified, and judged scan by scan.
 
-A classifier learns from candidates of the training scans and sees either class as often; it is chosen by a balanced part
-of the validation scans' candidates, and tested on every candidate of the test scans, as the scanner and
-the candidate finder give them.
+A classifier learns from candidates of the training scans and sees either class as often; it is chosen by a balanced
+part of the validation scans' candidates, and tested on every candidate of the test scans, as the scanner and the
+candidate finder give them.
 """
 
 from __future__ import annotations
