@@ -218,5 +218,5 @@ def test_a_plan_of_the_real_sections(tmp_path):
 @pytest.mark.slow
 def test_the_real_archive_has_the_crops_that_four_nuclei_asks_for(tmp_path):
     plan = make_plan(with_request(read_recipe("four-nuclei"), real("bbbc038.zip"), []), tmp_path)
-    assert plan.info.sizes == [100]
+    assert plan.info.sizes == [100, 500]
     assert plan.info.data["training images"] == 500
