@@ -33,11 +33,17 @@ class Lookup:
     value: Floats
 
 
-def s2_kernel_table(kernel: S2Kernel, degrees: int) -> Floats:
-    """Return the real spectrum of every point, ``[sum_l (2 l + 1), points]``, rows ``(l, q)``."""
+def s2_kernel_table(kernel: S2Kernel, degrees: int, columns: int) -> Floats:
+    """Return the real spectrum of every point, ``[entries, points]``, rows ``(l, q)``.
+
+    Args:
+        kernel: the points.
+        degrees: of the spectrum.
+        columns: the largest order of q.
+    """
     rows = []
     for degree in range(degrees):
-        m, sine = orders(2 * degree + 1)
+        m, sine = orders(2 * min(degree, columns) + 1)
         ring = wigner_d(degree, kernel.betas)[:, degree + m, degree] * np.where(m > 0, np.sqrt(2), 1.0)
         angles = np.multiply.outer(m, kernel.alphas)
         turned = np.where(sine[:, None], -np.sin(angles), np.cos(angles))
@@ -46,7 +52,7 @@ def s2_kernel_table(kernel: S2Kernel, degrees: int) -> Floats:
 
 
 def kernel_waves(kernel: SO3Kernel) -> Floats:
-    """Return the Fourier transform of a ring, ``[2 around period, around turns]``: rows real, then imaginary, ``(u, v)``."""
+    """Return the Fourier transform of a ring, ``[2 around period, around turns]``, rows ``(part, u, v)``."""
     u, v, a, t = np.ogrid[: kernel.around, : kernel.period, : kernel.around, : kernel.turns]
     angles = 2 * np.pi * (u * a / kernel.around + 2 * v * t / kernel.period)
     return np.stack([np.cos(angles), -np.sin(angles)]).reshape(2 * u.size * v.size, -1)
