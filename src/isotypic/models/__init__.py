@@ -3,16 +3,19 @@
 from isotypic.models.boundary import BoundaryConfig, BoundaryNet
 from isotypic.models.convnet import ConvNet, ConvNetConfig
 from isotypic.models.heads import Head, split_heads
+from isotypic.models.s2cnn import S2CNN, S2CNNWidths
 from isotypic.models.unet import UNet, UNetConfig
 from isotypic.nn.matching import Match, matched_fields
 
 __all__ = [
+    "S2CNN",
     "BoundaryConfig",
     "BoundaryNet",
     "ConvNet",
     "ConvNetConfig",
     "Head",
     "Match",
+    "S2CNNWidths",
     "UNet",
     "UNetConfig",
     "matched_fields",

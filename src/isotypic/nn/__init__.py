@@ -12,6 +12,8 @@ from isotypic.nn.norm import GroupBatchNorm, GroupGroupNorm, GroupInstanceNorm, 
 from isotypic.nn.plane import GroupConv2d, GroupConvTranspose2d
 from isotypic.nn.pooling import GroupPool, InvariantHead, ParityAvgPool, ParityMaxPool, ParityUpsample
 from isotypic.nn.rectangle import GroupRectangleConv2d
+from isotypic.nn.sphere.layers import S2Conv, SO3Conv, SO3Integrate, SO3ToS2
+from isotypic.nn.sphere.transform import RotationTransform, SphericalTransform
 from isotypic.nn.steerable import SteerableConv2d, SteerableConvTranspose2d
 from isotypic.nn.volume import GroupConv3d, GroupConvTranspose3d
 
@@ -43,6 +45,12 @@ __all__ = [
     "PointwiseNonlinearity",
     "Restrict",
     "RotateMaxConv2d",
+    "RotationTransform",
+    "S2Conv",
+    "SO3Conv",
+    "SO3Integrate",
+    "SO3ToS2",
+    "SphericalTransform",
     "SteerableBatchNorm",
     "SteerableConv2d",
     "SteerableConvTranspose2d",
