@@ -48,7 +48,10 @@ def test_undone_it_gives_back_what_it_was_given(dtype):
     torch.testing.assert_close(fitted.undo(normalised), images.to(normalised.dtype))
     assert not torch.allclose(replace(fitted, scale=1.0).undo(normalised), images.to(normalised.dtype))
     with pytest.raises(
-        RequestError, match=re.escape("expected images [..., 2, H, W] to normalise, received [3, 5, 6]")
+        RequestError,
+        match=re.escape(
+            "expected images [B, 2, y, x], volumes [B, 2, z, y, x] or one image [2, y, x] to normalise, received [3, 5, 6]"
+        ),
     ):
         fitted.undo(torch.zeros(3, 5, 6))
 
@@ -82,7 +85,7 @@ def test_wrong_records_are_refused(record, message):
 
 
 def test_wrong_images_are_refused():
-    with pytest.raises(RequestError, match=re.escape("expected images [..., 3, H, W] to normalise")):
+    with pytest.raises(RequestError, match=re.escape("or one image [3, y, x] to normalise")):
         Normalisation.of(IMAGES).apply(torch.zeros(2, 1, 4, 4))
     with pytest.raises(RequestError, match="expected images with finite values"):
         Normalisation.of(np.full((1, 1, 2, 2), np.nan, dtype=np.float32))

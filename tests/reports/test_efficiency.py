@@ -80,7 +80,7 @@ def nodules(fake_detection, tmp_path_factory):
 
 
 def test_the_page_of_a_study_of_detection_speaks_of_nodules_and_candidates(nodules):
-    page = build_report(nodules).read_text()
+    page = build_report(nodules).read_text(encoding="utf-8")
     assert "FROC curves" in re.findall(r"<h2>([^<]*)</h2>", page)
     assert "averaged over training sets of 100 and 300 candidates" in page
     assert "On the rotated test nodules" in page

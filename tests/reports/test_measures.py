@@ -23,7 +23,7 @@ def headings(page):
 
 def test_the_page_speaks_of_its_measure_alone(fake_segmentation, fake_study, tmp_path):
     small = {"sizes": [100, 300], "seeds": [0, 1]}
-    page = build_report(fake_segmentation(tmp_path / "dice", **small).write()).read_text()
+    page = build_report(fake_segmentation(tmp_path / "dice", **small).write()).read_text(encoding="utf-8")
     assert not re.search("accura|predicted class|change class", page, re.IGNORECASE)
     assert "the p4\u00a0G-CNN has a higher Dice than the CNN\u00a0+\u00a0rot90 by" in page
     assert "change segmentation when rotated" in page
@@ -43,7 +43,7 @@ def test_the_page_speaks_of_its_measure_alone(fake_segmentation, fake_study, tmp
         "Settings",
         "How to read this",
     ]
-    other = build_report(fake_study(tmp_path / "accuracy", **small).write()).read_text()
+    other = build_report(fake_study(tmp_path / "accuracy", **small).write()).read_text(encoding="utf-8")
     assert re.search("accura|predicted class|change class", other, re.IGNORECASE)
 
 
@@ -52,7 +52,7 @@ def test_a_name_keeps_its_capitals(fake_segmentation, tmp_path):
     info = study.info()
     named = info.measure.model_copy(update={"name": "AP at IoU .5", "better": "has a higher AP at IoU .5"})
     study.info = lambda: info.model_copy(update={"measure": named, "further": []})
-    page = build_report(study.write()).read_text()
+    page = build_report(study.write()).read_text(encoding="utf-8")
     assert headings(page)[:2] == ["AP at IoU .5", "AP at IoU .5 of every arm"]
     assert "has a higher AP at IoU .5 than" in page
 
@@ -109,7 +109,7 @@ def test_examples_of_the_declared_arms_are_shown_at_the_largest_size(fake_segmen
     for cell in study.info().cells():
         (folder / "cells" / cell.identifier / "examples.png").write_bytes(cell.identifier.encode())
     (folder / "cells" / "p4-g-cnn__none__n0300__seed0" / "examples.png").unlink()
-    page = build_report(folder).read_text()
+    page = build_report(folder).read_text(encoding="utf-8")
     shown = re.findall(r'src="data:image/png;base64,([^"]*)"', page)
     assert [_decoded(text) for text in shown] == ["p4-g-cnn__none__n0300__seed1", "cnn__rot90__n0300__seed0"]
     assert "p4 G-CNN, 300 training images: image, truth, prediction, difference after rotation." in page

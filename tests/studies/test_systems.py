@@ -27,7 +27,7 @@ class Guessing(StudiedSystem):
     def group(self, recipe):
         return recipe.model.group
 
-    def material(self, recipe, cache):
+    def material(self, recipe, cache, counted=None):
         return np.arange(AVAILABLE)
 
     def describe(self, recipe, material):

@@ -11,7 +11,7 @@ from isotypic.cli.data_convert import convert
 from isotypic.cli.data_request import data_config, shown
 from isotypic.cli.following import plain_console
 from isotypic.cli.options import Set
-from isotypic.configuration import assign, validated
+from isotypic.configuration import Config, assign, validated
 from isotypic.data.config import CandidateDataConfig
 from isotypic.data.synthetic import nodules
 from isotypic.errors import unknown
@@ -20,6 +20,12 @@ SUMMARY = "Make images or scans from a seed, with their labels, as a folder."
 EXAMPLE = "Example: isotypic data make sticks --out sticks --set data.sticks.count=8"
 
 GENERATORS = ("sticks", "nodules")
+
+
+class _Request(Config):
+    """What may be set of scans that are made: their part of a request for candidates."""
+
+    data: CandidateDataConfig
 
 
 def command(
@@ -43,7 +49,7 @@ def command(
 
 
 def _make_nodules(assignments: list[str], out: Path) -> None:
-    config = validated(CandidateDataConfig, assign({}, assignments)["data"], "the request").nodules
+    config = validated(_Request, assign({}, assignments), "the request").data.nodules
     console = plain_console()
     with shown(console, "writing") as progress:
         before = nodules.write(config, out, progress)

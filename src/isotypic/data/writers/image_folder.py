@@ -36,10 +36,10 @@ def write(image_set: ImageSet, folder: Path, made_of: Mapping[str, str], progres
     """
     channels, dtype = image_set.shape[0], image_set.images.dtype
     if channels not in (1, 3) or dtype != np.uint8 or image_set.axes != 2:
-        kind = "images" if image_set.axes == 2 else "volumes"
+        kind = "" if image_set.axes == 2 else "volumes of "
         raise RequestError(
             f"{image_set.name}: expected images of 1 or 3 channels of uint8 to write them as PNG, "
-            f"received {kind} of {channels} channels of {dtype}"
+            f"received {kind}{channels} channels of {dtype}"
         )
     table = listing(image_set)
     claim(folder, made_of, {TABLE: table.to_csv(index=False)})

@@ -91,8 +91,8 @@ class SphereConvolution(nn.Module, ABC):
     """What the layers share: the way from grid to grid, weight and bias.
 
     Attributes:
-        weight: ``[out_channels, in_channels, *points]``; it is multiplied by ``gain`` before use, which makes the
-            outputs of standard normal weights about as large as the inputs.
+        weight: ``[out_channels, in_channels, *points]``; before use it is multiplied by the scale of the reference
+            implementation, ``1 / sqrt(points in_channels b_out^3 / b_in^3)`` on SO(3): weights are of order one.
         bias: ``[out_channels]``; None without ``bias``.
     """
 

@@ -1,0 +1,104 @@
+"""Residual convolutions down to a coarse grid and back: the CNN that spherical networks are compared with.
+
+On the way down a block is ``relu(conv(x) + pool(1x1(x)))``, on the way up it is the transposed convolution and bilinear
+upsampling, with kernels and strides mirrored; the first and the last block are a convolution alone.
+
+Source:
+    J. Gerken et al., Equivariance versus Augmentation for Spherical Images, ICML 2022, arXiv 2202.03990.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from isotypic.errors import RequestError
+
+
+@dataclass(frozen=True)
+class HourglassWidths:
+    """The sizes of the way down.
+
+    Attributes:
+        features: channels behind every block.
+        kernels: taps along each axis; odd.
+        strides: samples between outputs.
+    """
+
+    features: tuple[int, ...]
+    kernels: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not len(self.features) == len(self.kernels) == len(self.strides) > 0:
+            raise RequestError(
+                "expected features, kernels and strides of every block, received "
+                f"{len(self.features)}, {len(self.kernels)} and {len(self.strides)}"
+            )
+        if any(kernel % 2 == 0 for kernel in self.kernels):
+            raise RequestError(f"expected odd kernels, received {self.kernels}")
+
+
+CNN_218K = HourglassWidths((13, 15, 22, 31, 141), (5, 3, 9, 7, 3), (1, 1, 1, 1, 2))
+CNN_1M = HourglassWidths((12, 13, 16, 77, 96, 163), (3, 3, 5, 5, 3, 5), (1, 1, 1, 2, 1, 1))
+CNN_5M = HourglassWidths((12, 15, 16, 85, 141, 191, 1100), (3, 5, 3, 7, 5, 3, 3), (1, 1, 1, 2, 1, 1, 2))
+
+
+class Hourglass(nn.Module):
+    """Dense prediction ``[B, in_channels, y, x] -> [B, classes, y, x]``, any size.
+
+    Args:
+        widths: features, kernels and strides.
+        in_channels: channels of the image.
+        classes: how many logits a pixel.
+
+    >>> sum(p.numel() for p in Hourglass(CNN_218K, 1, 11).parameters())
+    218144
+    """
+
+    def __init__(self, widths: HourglassWidths, in_channels: int, classes: int) -> None:
+        super().__init__()
+        ends = list(pairwise((in_channels, *widths.features)))
+        back = [(after, before) for before, after in ends[:0:-1]] + [(widths.features[0], classes)]
+        shapes = list(zip(widths.kernels, widths.strides, strict=True))
+        down = [_Block(*end, *shape, up=False) for end, shape in zip(ends, shapes, strict=True)]
+        up = [_Block(*end, *shape, up=True) for end, shape in zip(back, shapes[::-1], strict=True)]
+        down[0].skip = up[-1].skip = None
+        self.down, self.up = nn.ModuleList(down), nn.ModuleList(up)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the logits of every pixel."""
+        x, sizes = image, []
+        for block in self.down:
+            sizes.append(x.shape[2:])
+            x = functional.relu(block(x))
+        for number, block in enumerate(self.up, 1):
+            x = block(x, sizes[-number])
+            x = functional.relu(x) if number < len(self.up) else x
+        return x
+
+
+class _Block(nn.Module):
+    """A convolution, or a transposed one, and beside it a 1x1 convolution that is resampled to its size."""
+
+    skip: nn.Conv2d | None
+
+    # Two ends, a window and a direction.
+    def __init__(self, before: int, after: int, kernel: int, stride: int, *, up: bool) -> None:
+        super().__init__()
+        kind = nn.ConvTranspose2d if up else nn.Conv2d
+        self.conv = kind(before, after, kernel, stride=stride, padding=kernel // 2)
+        self.skip = nn.Conv2d(before, after, 1)
+
+    def forward(self, x: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Convolve, up to a size."""
+        y = self.conv(x) if size is None else self.conv(x, output_size=size)
+        if self.skip is None:
+            return y
+        beside = self.skip(x)
+        if size is None:
+            return y + functional.adaptive_avg_pool2d(beside, y.shape[2:])
+        return y + functional.interpolate(beside, size, mode="bilinear", align_corners=False)
