@@ -125,7 +125,11 @@ def test_a_converted_network_is_an_ordinary_module():
     assert torch.equal(other(x)[0], net(x)[0])
 
 
-@pytest.mark.parametrize("group", ["Cs", "D4", "D4h", "O", "Oh"])
+SMALLER = [pytest.param(group, marks=pytest.mark.slow) for group in ("Cs", "D4", "O")]
+"""Within the others; their kernels are compiled by themselves."""
+
+
+@pytest.mark.parametrize("group", ["D4h", "Oh", *SMALLER])
 @pytest.mark.parametrize("name", SPACE)
 def test_converted_networks_of_volumes_are_exact_after_training(name, group):
     torch.manual_seed(0)

@@ -166,6 +166,7 @@ class TestSet:
         with pytest.raises(RequestError, match="'mitochondria' needs a path to its folder or zip archive"):
             load(DataConfig(dataset="mitochondria"), tmp_path)
 
+    @pytest.mark.slow
     def test_the_real_sections(self, real, tmp_path):
         config = DataConfig(dataset="mitochondria", path=real("em-vnc.zip"))
         found = load(config, tmp_path)

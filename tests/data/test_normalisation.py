@@ -47,12 +47,8 @@ def test_undone_it_gives_back_what_it_was_given(dtype):
     normalised = fitted.apply(images)
     torch.testing.assert_close(fitted.undo(normalised), images.to(normalised.dtype))
     assert not torch.allclose(replace(fitted, scale=1.0).undo(normalised), images.to(normalised.dtype))
-    with pytest.raises(
-        RequestError,
-        match=re.escape(
-            "expected images [B, 2, y, x], volumes [B, 2, z, y, x] or one image [2, y, x] to normalise, received [3, 5, 6]"
-        ),
-    ):
+    message = re.escape("or one image [2, y, x] to normalise, received [3, 5, 6]")
+    with pytest.raises(RequestError, match=message):
         fitted.undo(torch.zeros(3, 5, 6))
 
 

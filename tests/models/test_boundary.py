@@ -55,7 +55,10 @@ EXACT = {
 }
 
 
-@pytest.mark.parametrize(("options", "group"), EXACT.values(), ids=EXACT)
+@pytest.mark.parametrize(
+    ("options", "group"),
+    [pytest.param(*EXACT[name], marks=[pytest.mark.slow] * (name == "pmm"), id=name) for name in EXACT],
+)
 def test_exact_arms_commute_trained_on_every_size(options, group):
     net = trained(network(**options))
     assert net.group == named(group)
