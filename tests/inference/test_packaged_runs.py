@@ -20,17 +20,17 @@ from segmenters import recipe, saved, scene, segmenter
 import isotypic
 from isotypic.errors import RequestError
 from isotypic.groups import named
-from isotypic.inference import run as module
+from isotypic.inference import packaged as module
 from isotypic.inference.ledger import fingerprint
-from isotypic.inference.run import (
+from isotypic.inference.packaged import (
     DEFAULT_RUN,
-    load_segmentation_run,
     packaged_names,
     packaged_root,
     pretrained,
     run_folder,
     run_on_disk,
 )
+from isotypic.inference.run import load_segmentation_run
 from isotypic.inference.segmenter import Execution, Segmenter
 from isotypic.metrics.partition import differing_when_moved
 

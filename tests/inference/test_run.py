@@ -10,8 +10,9 @@ from segmenters import SIDE, recipe, saved, scene, segmenter, trained
 
 from isotypic.data.normalisation import Normalisation, Percentiles
 from isotypic.errors import RequestError
-from isotypic.inference import run as module
-from isotypic.inference.run import RunDescription, load_run, load_segmentation_run, pretrained, run_folder, save_run
+from isotypic.inference import packaged as module
+from isotypic.inference.packaged import pretrained, run_folder
+from isotypic.inference.run import RunDescription, load_run, load_segmentation_run, save_run
 from isotypic.inference.segmenter import Execution, Segmenter
 from isotypic.metrics.calibration import Calibration
 from isotypic.models.catalogue import build

@@ -16,8 +16,8 @@ from isotypic.cli.options import Device, PixelSide, pixel_size_of
 from isotypic.data.readers.micrograph import PixelSize, open_micrograph
 from isotypic.errors import RequestError, unknown
 from isotypic.inference.ledger import TABLE, ImageRow, Ledger, Source, fingerprint, root, sources
+from isotypic.inference.packaged import DEFAULT_RUN, run_on_disk
 from isotypic.inference.rescaling import MOST
-from isotypic.inference.run import DEFAULT_RUN, run_on_disk
 from isotypic.inference.segmenter import Execution, Precision, Segmenter
 from isotypic.inference.writers.catalogue import Format, paths, save
 

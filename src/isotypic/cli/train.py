@@ -16,7 +16,7 @@ from isotypic.cli.options import Data, Device, Out, Recipe, Seed, Set
 from isotypic.cli.tables import evaluation_table
 from isotypic.errors import RequestError
 from isotypic.groups.catalogue import named
-from isotypic.inference.run import DESCRIPTION
+from isotypic.inference.packaged import DESCRIPTION
 from isotypic.studies.cell import CACHE_FOLDER
 from isotypic.studies.records import ROTATED, UPRIGHT, Measure
 from isotypic.studies.systems.catalogue import system_of

@@ -2,20 +2,15 @@
 
 ``run.yaml`` holds the resolved recipe, the class names, the image shape and the normalisation; with the weights that is
 all that a prediction needs. A run of a segmenter names no classes, its image shape is that of a training window, and it
-holds the pixel size of the training images where that is known. Runs that come with the package are the folders of
-``isotypic/models/pretrained`` and go by the names of these.
+holds the pixel size of the training images where that is known. Where runs lie: :mod:`isotypic.inference.packaged`.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -27,25 +22,14 @@ from torch import Tensor, nn
 
 from isotypic.configuration import Config, validated
 from isotypic.data.normalisation import Normalisation, Normaliser, normaliser_from
-from isotypic.errors import RequestError, unknown
+from isotypic.errors import RequestError
 from isotypic.files import write_atomically, write_text
+from isotypic.inference.packaged import DESCRIPTION, FOLDER, WEIGHTS, run_on_disk
 from isotypic.metrics.calibration import Calibration
 from isotypic.models.catalogue import build, build_dense
 from isotypic.models.heads import DenseNetwork
 from isotypic.ops.layout import channels_last
 from isotypic.tasks.recipe import AnyRecipe, DetectionRecipe, Recipe, SegmentationRecipe, recipe_of
-
-if TYPE_CHECKING:
-    if sys.version_info >= (3, 11):
-        from importlib.resources.abc import Traversable
-    else:
-        from importlib.abc import Traversable
-
-WEIGHTS = "weights.safetensors"
-DESCRIPTION = "run.yaml"
-
-DEFAULT_RUN = "nuclei"
-"""The run of the package that segments where none is named."""
 
 _Recipe = TypeVar("_Recipe", bound=AnyRecipe)
 _Patches = TypeVar("_Patches", Recipe, DetectionRecipe)
@@ -263,90 +247,6 @@ def load_segmentation_run(run: Path | str | None = None) -> SegmentationRun:
     )
 
 
-@contextmanager
-def run_on_disk(run: Path | str | None = None, root: Traversable | None = None) -> Iterator[Path]:
-    """Give the folder of a run for as long as it is read.
-
-    That is the folder itself, or a copy of it where the package is imported from a zip archive.
-
-    Args:
-        run: its folder, or the name of one that comes with the package; None for the package's :data:`DEFAULT_RUN`.
-        root: where the runs of the package lie; default :func:`packaged_root`.
-
-    Raises:
-        RequestError: there is no such run.
-    """
-    found = pretrained(DEFAULT_RUN, root) if run is None else run_folder(run, root)
-    if isinstance(found, Path):
-        yield found
-        return
-    with TemporaryDirectory(prefix="isotypic-") as copy:  # resources.as_file takes folders from Python 3.12 on
-        for file in (found / DESCRIPTION, found / WEIGHTS):
-            if file.is_file():  # who reads the folder says what is missing
-                (Path(copy) / file.name).write_bytes(file.read_bytes())
-        yield Path(copy)
-
-
-def run_folder(run: Path | str, root: Traversable | None = None) -> Traversable:
-    """Return the folder of a run: one on disk, or else one of the package by its name.
-
-    Raises:
-        RequestError: nothing lies at that path, and the package has no run of that name.
-    """
-    folder, shipped = Path(run), _shipped(root)
-    if (folder / DESCRIPTION).is_file():
-        return folder
-    if str(run) in shipped:
-        return shipped[str(run)]
-    if folder.exists():
-        return folder  # who reads it says what is missing
-    if shipped:
-        raise RequestError(f"{unknown('pretrained run', str(run), shipped)}; or give {_FOLDER}")
-    raise RequestError(
-        f"expected a run ({_FOLDER}) at {folder}, found no {DESCRIPTION}, and this installation comes without "
-        f"pretrained runs; {_TRAIN}"
-    )
-
-
-def pretrained(name: str, root: Traversable | None = None) -> Traversable:
-    """Return the folder of a run that comes with the package.
-
-    Args:
-        name: of the run.
-        root: where the runs of the package lie; default :func:`packaged_root`.
-
-    Raises:
-        RequestError: the package has no such run.
-    """
-    shipped = _shipped(root)
-    if name in shipped:
-        return shipped[name]
-    if shipped:
-        raise unknown("pretrained run", name, shipped)
-    raise RequestError(f"expected the pretrained run {name!r}, which this installation does not have; {_TRAIN}")
-
-
-def packaged_names(root: Traversable | None = None) -> list[str]:
-    """Return the names of the runs that come with the package.
-
-    Args:
-        root: where they lie; default :func:`packaged_root`.
-    """
-    return list(_shipped(root))
-
-
-def packaged_root() -> Traversable:
-    """Return where the runs of the package lie, in a folder or in the zip archive that it is imported from."""
-    return resources.files("isotypic.models") / "pretrained"
-
-
-def _shipped(root: Traversable | None) -> dict[str, Traversable]:
-    """Return the folders of the runs that come with the package, by name."""
-    root = packaged_root() if root is None else root
-    entries = sorted(root.iterdir(), key=lambda entry: entry.name) if root.is_dir() else []
-    return {entry.name: entry for entry in entries if (entry / DESCRIPTION).is_file()}
-
-
 def _described(folder: Path, kind: type[_Recipe]) -> tuple[RunDescription, _Recipe]:
     """Return what a run says of itself, and its recipe, which must be of one task."""
     description = _description(folder)
@@ -364,7 +264,7 @@ def _description(folder: Path) -> RunDescription:
     for name in (DESCRIPTION, WEIGHTS):
         if not (folder / name).is_file():
             raise RequestError(
-                f"expected a run ({_FOLDER}) at {folder}, found no {name}; "
+                f"expected a run ({FOLDER}) at {folder}, found no {name}; "
                 "isotypic train writes one, and a study one for each cell"
             )
     try:
@@ -388,9 +288,6 @@ def _with_weights(model: _Model, path: Path) -> _Model:
         ) from error
     return model.eval()
 
-
-_FOLDER = f"a folder with {DESCRIPTION} and {WEIGHTS}"
-_TRAIN = "train one with isotypic train and give its folder by --run (run=)"
 
 _USE = {"classification": "predict", "segmentation": "segment", "detection": "predict"}
 """The command that uses a run, by its task."""
