@@ -1,5 +1,8 @@
 """Small scans in files: of any geometry, by SimpleITK, and DICOM series slice by slice."""
 
+import locale
+from contextlib import contextmanager
+
 import numpy as np
 import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
@@ -38,6 +41,17 @@ def scan_of(found, name="a"):
     return Scan(name, sitk.GetArrayFromImage(found), geometry)
 
 
+@contextmanager
+def same_locale():
+    """Keep the process's locale, which SimpleITK changes to C when it writes DICOM: files are ASCII then, to Python."""
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        yield
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
+
+
+@same_locale()
 def write_series(folder, array, positions, uid="1.2.3.4", orientation=(1, 0, 0, 0, 1, 0)):
     """Write slices [z, y, x] at positions (x, y, z), one file each; return the folder."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """Scans of every format are what was written, with their geometry; what cannot be right is refused by name."""
 
 import gzip
+import locale
 import re
 import sys
 
@@ -202,3 +203,9 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
 
 def test_directions_are_proper_or_not():
     assert {round(np.linalg.det(direction)) for direction in DIRECTIONS.values()} == {1, -1}
+
+
+def test_reading_leaves_the_locale_of_the_process_alone(tmp_path):
+    before = locale.setlocale(locale.LC_ALL)
+    read_scan(write_series(tmp_path / "series", SLICES, EVEN))
+    assert locale.setlocale(locale.LC_ALL) == before
