@@ -16,7 +16,7 @@ from rich.progress import track
 from rich.table import Table
 
 from isotypic.cli.evaluate_detection import evaluated_detector
-from isotypic.cli.options import Data, Device, Set
+from isotypic.cli.options import TESTED_UNDER, Data, Device, Set
 from isotypic.cli.tables import evaluation_table
 from isotypic.data.image_set import ImageSet
 from isotypic.data.splits import Splits
@@ -56,7 +56,7 @@ def command(
     """Test a run on its own test images, or on other data, upright and under every element of a group."""
     console = Console()
     recipe = recipe_of(with_request(recipe_of_run(run).model_dump(mode="json"), data, set_ or []))
-    elements = named(group or {2: "p4", 3: "D4h"}[recipe.axes], recipe.axes)
+    elements = named(group or TESTED_UNDER[recipe.axes], recipe.axes)
     with _cache(Path(run)) as cache:
         if isinstance(recipe, DetectionRecipe):
             table, note = evaluated_detector(Path(run), detection_material(recipe, cache), part, elements, device)

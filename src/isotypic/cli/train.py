@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from isotypic.cli.data_request import shown
-from isotypic.cli.options import Data, Device, Out, Recipe, Seed, Set
+from isotypic.cli.options import TESTED_UNDER, Data, Device, Out, Recipe, Seed, Set
 from isotypic.cli.tables import evaluation_table
 from isotypic.errors import RequestError
 from isotypic.groups.catalogue import named
@@ -56,7 +56,7 @@ def command(
         material = system.material(settings, folder / CACHE_FOLDER, counted)
     about = system.describe(settings, material)
     whole = np.sort(system.subset(material, about.available, seed))
-    tested = named({2: "p4", 3: "D4h"}[settings.axes], settings.axes) if group.order == 1 else group
+    tested = named(TESTED_UNDER[settings.axes], settings.axes) if group.order == 1 else group
     job = Job(settings, material, whole, tested, seed, device)
     finished = _followed(console, system, job, folder)
     if finished is None:
