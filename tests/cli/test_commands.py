@@ -159,7 +159,7 @@ def test_a_run_whose_weights_do_not_fit_is_refused(isotypic, tmp_path):
     (run / "run.yaml").write_text(text.replace("    - - 4\n", "    - - 5\n", 1))
     answer = isotypic("evaluate", run)
     assert answer.returncode == 2
-    assert "do not fit their recipe" in answer.stderr
+    assert "are of another network" in answer.stderr
 
 
 def test_trained_weights_are_reproducible(isotypic, tmp_path):

@@ -10,12 +10,12 @@ from segmenters import SIDE, recipe, saved, scene, segmenter, trained
 
 from isotypic.data.normalisation import Normalisation, Percentiles
 from isotypic.errors import RequestError
-from isotypic.inference import packaged as module
-from isotypic.inference.packaged import pretrained, run_folder
 from isotypic.inference.run import RunDescription, load_run, load_segmentation_run, save_run
 from isotypic.inference.segmenter import Execution, Segmenter
 from isotypic.metrics.calibration import Calibration
+from isotypic.models import packaged as module
 from isotypic.models.catalogue import build
+from isotypic.models.packaged import pretrained, run_folder
 from isotypic.tasks.recipe import recipe_of
 
 EXACT = Execution(precision="float64")
@@ -108,7 +108,7 @@ def test_each_task_has_its_command(tmp_path):
     [
         ("run.yaml", None, "found no run.yaml; isotypic train writes one"),
         ("weights.safetensors", None, "found no weights.safetensors"),
-        ("weights.safetensors", b"not weights", "weights.safetensors: cannot be read as weights ("),
+        ("weights.safetensors", b"not weights", "weights.safetensors: cannot be read as a state dict ("),
         ("run.yaml", b"a: [", "run.yaml: not valid YAML: "),
         ("run.yaml", b"[1]", "run.yaml: expected a mapping, found list"),
         ("run.yaml", b"\xff\xfe\xff", "run.yaml: not valid YAML: "),
@@ -129,7 +129,7 @@ def test_broken_runs(load, name, content, message, tmp_path):
 def test_weights_of_another_recipe(tmp_path):
     other = recipe().model_dump(mode="json")
     other["model"]["stages"] = [8, 8]
-    with pytest.raises(RequestError, match="do not fit their recipe"):
+    with pytest.raises(RequestError, match="are of another network"):
         load_segmentation_run(saved(tmp_path, recipe=other))
 
 

@@ -156,7 +156,7 @@ def test_another_networks_file_is_refused(file):
     with pytest.raises(RequestError, match=r"of another network: the file lacks layer1\.1"):
         pretrained(config(arguments=larger, weights=file), 1, 2)
     wider = {**SMALL["arguments"], "block_inplanes": [8, 8, 8, 8]}
-    with pytest.raises(RequestError, match="of another network: size mismatch"):
+    with pytest.raises(RequestError, match=r"of another network: expected .* of \["):
         pretrained(config(arguments=wider, weights=file), 1, 2)
     file.write_bytes(b"no weights")
     with pytest.raises(RequestError, match="cannot be read as a state dict"):

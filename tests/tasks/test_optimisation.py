@@ -66,3 +66,10 @@ def test_rmsprop_divides_by_the_root_mean_square_and_epsilon():
 def test_what_cannot_be_carried_out_is_refused(asked, message):
     with pytest.raises(RequestError, match=message):
         validated(TrainingConfig, asked, "training")
+
+
+@pytest.mark.parametrize("asked", [32, "32"])
+def test_a_precision_may_be_written_as_a_number(asked):
+    assert validated(TrainingConfig, {"precision": asked}, "a recipe").precision == "32"
+    with pytest.raises(RequestError, match="precision: input should be '32'"):
+        validated(TrainingConfig, {"precision": 33}, "a recipe")

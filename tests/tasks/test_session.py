@@ -5,11 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import segmenters
+import torch
 
 from isotypic.data.ragged import Ragged
 from isotypic.errors import RequestError
-from isotypic.tasks import segmentation_session
+from isotypic.tasks import objectives, segmentation_session
 from isotypic.tasks.recipe import recipe_of
+from isotypic.tasks.seed_loss import seed_loss
 from isotypic.tasks.segmentation_session import labelled_material, train_segmentation
 
 
@@ -62,3 +64,31 @@ def test_a_test_image_of_one_class_has_no_roc_curve_and_is_named(share, monkeypa
     with pytest.raises(RequestError, match=rf"received {share:.0%} boundary in {found.origins.names[test[-1]]}"):
         labelled_material(wanted, tmp_path)
     assert labelled_material(recipe("boundary", merit="dice"), tmp_path).splits.test.tolist() == test.tolist()
+
+
+def weights(trained):
+    return torch.cat([each.detach().flatten() for each in trained.model.parameters()])
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_training_begins_with_the_weights_of_a_run(begun, tmp_path):
+    run = segmenters.saved(tmp_path, group="trivial")
+    slow = {"steps": 1, "learning_rate": 1e-9}
+    wanted, found = recipe(training=slow, start=str(run) if begun else None), segmenters.material()
+    made = train_segmentation(wanted, found, found.splits.train[:4], seed=5)
+    apart = (weights(made) - weights(segmenters.trained(group="trivial"))).abs().max()
+    assert (apart < 1e-6) == begun
+
+
+def test_the_loss_is_computed_in_single_precision_whatever_the_network_is_computed_in(monkeypatch):
+    seen = set()
+
+    def looked_at(output, labels, **rest):
+        seen.update(each.dtype for each in output.values())
+        return seed_loss(output, labels, **rest)
+
+    monkeypatch.setattr(objectives, "seed_loss", looked_at)
+    wanted, found = recipe(training={"steps": 2, "precision": "bf16-mixed"}), segmenters.material()
+    made = train_segmentation(wanted, found, found.splits.train[:4], seed=0)
+    assert seen == {torch.float32}
+    assert np.isfinite(made.curves.train_loss).all()

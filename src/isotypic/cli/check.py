@@ -22,8 +22,8 @@ from isotypic.convert.tracing import axes_of
 from isotypic.data.preparation import Colour, coloured, prepare, resized
 from isotypic.data.readers.image import read
 from isotypic.errors import RequestError
-from isotypic.inference.packaged import DESCRIPTION
 from isotypic.inference.run import Run, load_run
+from isotypic.models.packaged import DESCRIPTION
 from isotypic.ops.action import act
 from isotypic.reports.symmetry import FORMATS, SymmetryPicture, write_picture
 

@@ -16,10 +16,10 @@ from isotypic.cli.options import Device, PixelSide, pixel_size_of
 from isotypic.data.readers.micrograph import PixelSize, open_micrograph
 from isotypic.errors import RequestError, unknown
 from isotypic.inference.ledger import TABLE, ImageRow, Ledger, Source, fingerprint, root, sources
-from isotypic.inference.packaged import DEFAULT_RUN, run_on_disk
 from isotypic.inference.rescaling import MOST
 from isotypic.inference.segmenter import Execution, Precision, Segmenter
 from isotypic.inference.writers.catalogue import Format, paths, save
+from isotypic.models.packaged import DEFAULT_RUN, run_on_disk
 
 EXAMPLE = "Example: isotypic segment photos/ --run runs/cells --out found --save labels,csv,rois"
 

@@ -16,7 +16,7 @@ from isotypic.cli.options import TESTED_UNDER, Data, Device, Out, Recipe, Seed, 
 from isotypic.cli.tables import evaluation_table
 from isotypic.errors import RequestError
 from isotypic.groups.catalogue import named
-from isotypic.inference.packaged import DESCRIPTION
+from isotypic.models.packaged import DESCRIPTION
 from isotypic.studies.cell import CACHE_FOLDER
 from isotypic.studies.records import ROTATED, UPRIGHT, Measure
 from isotypic.studies.systems.catalogue import system_of

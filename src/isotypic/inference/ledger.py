@@ -21,7 +21,7 @@ from isotypic.data.readers.micrograph import SUFFIXES
 from isotypic.data.readers.ome_zarr import is_zarr
 from isotypic.errors import RequestError
 from isotypic.files import write_atomically, write_text
-from isotypic.inference.packaged import DESCRIPTION, WEIGHTS
+from isotypic.models.packaged import DESCRIPTION, WEIGHTS
 
 TABLE = "images.csv"
 REQUEST = "request.yaml"

@@ -2,7 +2,7 @@
 
 ``run.yaml`` holds the resolved recipe, the class names, the image shape and the normalisation; with the weights that is
 all that a prediction needs. A run of a segmenter names no classes, its image shape is that of a training window, and it
-holds the pixel size of the training images where that is known. Where runs lie: :mod:`isotypic.inference.packaged`.
+holds the pixel size of the training images where that is known. Where runs lie: :mod:`isotypic.models.packaged`.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ import torch
 import yaml
 from pydantic import Field
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from isotypic.configuration import Config, validated
 from isotypic.data.normalisation import Normalisation, Normaliser, normaliser_from
 from isotypic.errors import RequestError
 from isotypic.files import write_atomically, write_text
-from isotypic.inference.packaged import DESCRIPTION, FOLDER, WEIGHTS, run_on_disk
 from isotypic.metrics.calibration import Calibration
 from isotypic.models.catalogue import build, build_dense
 from isotypic.models.heads import DenseNetwork
+from isotypic.models.packaged import DESCRIPTION, FOLDER, WEIGHTS, run_on_disk
+from isotypic.models.weights import load_weights
 from isotypic.ops.layout import channels_last
 from isotypic.tasks.recipe import AnyRecipe, DetectionRecipe, Recipe, SegmentationRecipe, recipe_of
 
@@ -278,14 +279,7 @@ def _description(folder: Path) -> RunDescription:
 
 def _with_weights(model: _Model, path: Path) -> _Model:
     """Return a network with the weights of a file, in evaluation mode."""
-    try:
-        model.load_state_dict(load_file(path))
-    except SafetensorError as error:
-        raise RequestError(f"{path}: cannot be read as weights ({error}); copy or train the run again") from error
-    except RuntimeError as error:
-        raise RequestError(
-            f"the weights of {path} do not fit their recipe: {str(error).splitlines()[-1].strip()}"
-        ) from error
+    load_weights(model, path)
     return model.eval()
 
 

@@ -9,21 +9,18 @@ equivariant (:func:`isotypic.equivariant`), which a weight file then starts as t
 
 from __future__ import annotations
 
-import pickle
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from pydantic import Field, model_validator
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from typing_extensions import Self
 
 from isotypic.configuration import Config
 from isotypic.convert.equivariant import equivariant
 from isotypic.errors import RequestError
+from isotypic.models.weights import load_weights
 from isotypic.nn.matching import Match
 
 SOURCES = ("torchvision.models", "timm", "monai.networks.nets")
@@ -118,7 +115,7 @@ def pretrained(config: ForeignConfig, in_channels: int, classes: int) -> Foreign
             )
         return foreign(config, in_channels, classes)
     network = _made(config, classes)
-    _load(network, config.weights)
+    load_weights(network, config.weights)
     return _finished(config, network, in_channels, classes, weights="symmetrise")
 
 
@@ -177,30 +174,3 @@ def _head(network: nn.Module, name: str) -> nn.Linear:
     if name not in linear:
         raise RequestError(f"expected a linear layer at {name}, the network has {', '.join(linear) or 'none'}")
     return linear[name]
-
-
-def _load(network: nn.Module, path: Path) -> None:
-    state = _state(path)
-    expected, received = set(network.state_dict()), set(state)
-    if expected != received:
-        strange = [f"lacks {min(expected - received)}"] if expected - received else []
-        strange += [f"has {min(received - expected)}"] if received - expected else []
-        raise RequestError(f"{path}: the weights are of another network: the file {' and '.join(strange)}")
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise RequestError(
-            f"{path}: the weights are of another network: {str(error).splitlines()[-1].strip()}"
-        ) from error
-
-
-def _state(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise RequestError(f"expected a weight file at {path}, found none")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, TypeError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise RequestError(f"{path}: cannot be read as a state dict ({reason})") from error

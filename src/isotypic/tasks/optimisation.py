@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from typing_extensions import Self
 
@@ -72,7 +72,9 @@ class TrainingConfig(Config):
     evaluations: int = Field(
         20, ge=1, description="points on the learning curve, equally spaced but for the last, which is the end"
     )
-    precision: Literal["32", "bf16-mixed", "16-mixed", "64"] = Field("32", description="of the arithmetic")
+    precision: Annotated[Literal["32", "bf16-mixed", "16-mixed", "64"], BeforeValidator(str)] = Field(
+        "32", description="of the arithmetic"
+    )
     workers: int = Field(0, ge=0, description="processes that load data")
 
     @property

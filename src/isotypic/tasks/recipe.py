@@ -39,6 +39,9 @@ class BaseRecipe(Config):
     title: str = Field("", description="a heading")
     description: str = Field("", description="one or two sentences on the data and where they come from")
     augmentation: str = Field("none", description="what happens to the training batches: a name, or several with +")
+    start: str | None = Field(
+        None, description="run whose weights training begins with: its folder, or its name if the package has it"
+    )
     training: TrainingConfig = Field(TrainingConfig(), description="the budget")
 
 

@@ -45,7 +45,7 @@ class Segmentation(FollowedTask):
         self._step(*batch, self.validated)
 
     def _step(self, images: Tensor, labels: Tensor, tally: Tally) -> Tensor:
-        output = split_heads(self(images), self.heads)
+        output = split_heads(self(images).to(images.dtype), self.heads)  # half precision is too coarse for positions
         loss = self.objective.loss(output, labels)["total"]
         found, true = self.objective.foreground(output), labels > 0
         tally.add(loss, len(labels), 2 * (found & true).sum(), int(found.sum()) + int(true.sum()))

@@ -21,6 +21,7 @@ from isotypic.errors import RequestError
 from isotypic.models.catalogue import build_dense
 from isotypic.models.heads import DenseNetwork, HeadChoice
 from isotypic.models.voting import unvoted
+from isotypic.models.weights import start_from
 from isotypic.tasks.checkpoints import Checkpoint
 from isotypic.tasks.curves import LearningCurves
 from isotypic.tasks.objectives import objective
@@ -124,6 +125,7 @@ def train_segmentation(
     labelled, config = material.labelled, recipe.training
     normaliser = normaliser_of(labelled, subset, recipe.data)
     model = build_dense(recipe.model, labelled.channels)
+    start_from(model, recipe.start)
     task = Segmentation(
         unvoted(model),
         objective(recipe.model.heads, recipe.loss),

@@ -20,6 +20,7 @@ from isotypic.data.splits import Splits, split
 from isotypic.errors import RequestError
 from isotypic.metrics.calibration import Calibration
 from isotypic.models.catalogue import axes_of, begin
+from isotypic.models.weights import start_from
 from isotypic.tasks.checkpoints import Checkpoint
 from isotypic.tasks.classification import Classification
 from isotypic.tasks.curves import LearningCurves
@@ -105,6 +106,7 @@ def train(
     images, config = material.images, recipe.training
     normalisation = _normalisation(recipe, material, subset)
     model = begin(recipe.model, images.shape[0], len(images.classes))
+    start_from(model, recipe.start)
     changes = augmentation(recipe.augmentation, normalisation, recipe.axes)
     task = Classification(model, normalisation, changes, config)
     part = ArrayDataset(images, subset)

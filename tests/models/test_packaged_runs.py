@@ -20,9 +20,12 @@ from segmenters import recipe, saved, scene, segmenter
 import isotypic
 from isotypic.errors import RequestError
 from isotypic.groups import named
-from isotypic.inference import packaged as module
 from isotypic.inference.ledger import fingerprint
-from isotypic.inference.packaged import (
+from isotypic.inference.run import load_segmentation_run
+from isotypic.inference.segmenter import Execution, Segmenter
+from isotypic.metrics.partition import differing_when_moved
+from isotypic.models import packaged as module
+from isotypic.models.packaged import (
     DEFAULT_RUN,
     packaged_names,
     packaged_root,
@@ -30,9 +33,6 @@ from isotypic.inference.packaged import (
     run_folder,
     run_on_disk,
 )
-from isotypic.inference.run import load_segmentation_run
-from isotypic.inference.segmenter import Execution, Segmenter
-from isotypic.metrics.partition import differing_when_moved
 
 PACKAGE = Path(isotypic.__file__).parent
 EXACT = Execution(precision="float64")
@@ -235,7 +235,7 @@ class TestComplete:
     def test_weights_of_another_network(self, tmp_path):
         self.make(tmp_path)
         shutil.copy(saved(tmp_path / "other", "boundary") / "weights.safetensors", tmp_path)
-        with pytest.raises(RequestError, match="do not fit their recipe"):
+        with pytest.raises(RequestError, match="are of another network"):
             shortcomings(tmp_path)
 
     def test_what_comes_with_the_package(self):
