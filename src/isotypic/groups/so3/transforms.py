@@ -50,10 +50,10 @@ class Gather:
     """How the products over beta, one behind the other, make a spectrum, and the adjoint of it.
 
     Attributes:
-        index: ``[2, entries]``: the products of d+ and of d- that an entry sums.
-        sign: ``[2, entries]``: their signs.
-        inverse: ``[products]``: the one entry that a product goes to.
-        inverse_sign: ``[products]``; 0 where there is none (the sine of order 0).
+        index: ``[entries, terms]``: the products that an entry sums, of d+ and of d- on SO(3), one on the sphere.
+        sign: ``[entries, terms]``: their signs.
+        inverse: ``[products, 1]``: the one entry that a product goes to.
+        inverse_sign: ``[products, 1]``; 0 where there is none (the sine of order 0).
     """
 
     index: Indices
@@ -114,8 +114,7 @@ def weighted(grid: BetaGrid, band: Band, *, analysis: bool) -> Floats:
 def gather(band: Band) -> Gather:
     """Return how the products of all stacks make a spectrum on SO(3).
 
-    The products of a stack lie straight ones first, cosines of alpha first, then ``[k, d+ or d-, level, cosine or sine
-    of gamma]``.
+    The products of a stack lie straight ones first, ``[k, d+ or d-, level, cosine or sine of alpha, of gamma]``.
     """
     first = _starts(band)
     index, sign = [], []
@@ -125,12 +124,12 @@ def gather(band: Band) -> Gather:
         top, low, swapped = np.maximum(m, n), np.minimum(m, n), (n > m).astype(np.int64)
         turned = np.where(swapped, (-1.0) ** (m - n), 1.0)
         pair = [
-            first[top, swapped, tau] + ((low * 2 + half) * (band.degrees - top) + degree - top) * 2 + sigma
+            first[top, swapped] + (((low * 2 + half) * (band.degrees - top) + degree - top) * 2 + tau) * 2 + sigma
             for half, tau, sigma in ((0, row, column), (1, 1 - row, 1 - column))
         ]
-        index.append(np.stack(pair))
-        sign.append(np.stack([turned * (1 - 2 * row), turned * (2 * column - 1)]))
-    return _with_inverse(np.concatenate(index, axis=1), np.concatenate(sign, axis=1), products(band))
+        index.append(np.stack(pair, axis=1))
+        sign.append(np.stack([turned * (1 - 2 * row), turned * (2 * column - 1)], axis=1))
+    return _with_inverse(np.concatenate(index), np.concatenate(sign), products(band))
 
 
 def products(band: Band) -> int:
@@ -143,17 +142,16 @@ def _grid(m: Indices, n: Indices, sine: Indices, other: Indices) -> tuple[Indice
 
 
 def _starts(band: Band) -> Indices:
-    """Return the first product, ``[L, straight or swapped, cosine or sine of alpha]``."""
-    counts = [4 * s.levels * np.repeat([s.straight, s.swapped], 2) for s in stacks(band)]
-    ends = np.cumsum(np.concatenate(counts))
-    return (ends - np.concatenate(counts)).reshape(-1, 2, 2)
+    """Return the first product, ``[L, straight or swapped]``."""
+    counts = np.array([[8 * s.levels * s.straight, 8 * s.levels * s.swapped] for s in stacks(band)])
+    return (np.cumsum(counts) - counts.reshape(-1)).reshape(-1, 2)
 
 
 def _with_inverse(index: Indices, sign: Floats, size: int) -> Gather:
-    inverse, inverse_sign = np.zeros(size, np.int64), np.zeros(size)
-    for places, signs in zip(index, sign, strict=True):
-        inverse[places] = np.arange(len(places))
-        inverse_sign[places] = signs
+    inverse, inverse_sign = np.zeros((size, 1), np.int64), np.zeros((size, 1))
+    for places, signs in zip(index.T, sign.T, strict=True):
+        inverse[places, 0] = np.arange(len(places))
+        inverse_sign[places, 0] = signs
     return Gather(index, sign, inverse, inverse_sign)
 
 
@@ -174,10 +172,10 @@ def s2_waves(samples: int, limit: int) -> Floats:
 
 @cache
 def s2_gather(band: Band) -> Gather:
-    """Return where the products ``[m, degree, cosine or sine]`` go in a spectrum of the sphere; one a entry."""
+    """Return where the products ``[m, degree, cosine or sine]`` go in a spectrum of the sphere."""
     index = []
     for degree, (rows, _) in enumerate(band.shapes):
         m, sine = orders(rows)
         index.append((m * band.degrees + degree) * 2 + sine)
-    flat = np.concatenate(index)[None]
+    flat = np.concatenate(index)[:, None]
     return _with_inverse(flat, np.ones(flat.shape), (band.rows + 1) * band.degrees * 2)

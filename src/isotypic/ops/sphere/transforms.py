@@ -10,14 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.nn import functional
 
 from isotypic.groups.so3.spectra import Band
 from isotypic.groups.so3.transforms import Stack, stacks
+
+
+AT_ONCE = 2**24
+"""Bytes of signals that a CPU transforms at a time: what lies between the steps stays in its caches."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +36,9 @@ class Tables:
         gamma: waves of gamma, ``[samples, 2 (columns + 1)]``; None on the sphere.
         wigner: the functions of beta: a vector, stack behind stack, or ``[rows + 1, degrees, nodes]`` on the sphere.
         nodes: nodes of beta.
-        index: ``[1 or 2, entries]``: the products that an entry sums.
+        index: ``[entries, terms]``: the products that an entry sums.
         sign: the signs of these.
-        inverse: ``[products]``: the entry that a product goes to.
+        inverse: ``[products, 1]``: the entry that a product goes to.
         inverse_sign: the signs of these.
     """
 
@@ -68,10 +74,14 @@ class _Analysis(Function):
     @staticmethod
     def forward(ctx: Any, signal: Tensor, tables: Tables) -> Tensor:
         ctx.tables = tables
+        batch, channels = signal.shape[:2]
+        spectrum = signal.new_empty(len(tables.index), batch, channels)
         with torch.autocast(signal.device.type, enabled=False):
-            waves = _waves(signal.contiguous(), tables)
-            products = _s2_products(waves, tables) if tables.gamma is None else _products(waves, tables)
-            return _gathered(products.unflatten(1, signal.shape[:2]), tables)
+            for some in _parts(signal[:1], batch):
+                waves = _waves(signal[some].contiguous(), tables)
+                products = _s2_products(waves, tables) if tables.gamma is None else _products(waves, tables)
+                spectrum[:, some] = _summed(products, tables.index, tables.sign).unflatten(1, (-1, channels))
+        return spectrum
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
@@ -84,26 +94,34 @@ class _Synthesis(Function):
     @staticmethod
     def forward(ctx: Any, spectrum: Tensor, tables: Tables) -> Tensor:
         ctx.tables = tables
+        spread = _s2_spread if tables.gamma is None else _spread
+        signal = spectrum.new_empty(*spectrum.shape[1:], *tables.space)  # not a view, which autograd would guard
         with torch.autocast(spectrum.device.type, enabled=False):
-            products = spectrum.flatten(1).index_select(0, tables.inverse).mul_(tables.inverse_sign[:, None])
-            spread = _s2_spread if tables.gamma is None else _spread
-            # Not a view, which could not be changed in place.
-            signal = spectrum.new_empty(*spectrum.shape[1:], *tables.space)
-            _signal(spread(products, tables), tables, signal)
-            return signal
+            for some in _parts(signal[:1], len(signal)):
+                products = _summed(spectrum[:, some].flatten(1), tables.inverse, tables.inverse_sign)
+                _signal(spread(products, tables), tables, signal[some])
+        return signal
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return _Analysis.apply(gradient, ctx.tables), None
 
 
+def _parts(one: Tensor, batch: int) -> Iterator[slice]:
+    """Yield slices of a batch, on a CPU of :data:`AT_ONCE` bytes of signals or of one signal."""
+    step = max(1, AT_ONCE // (one.numel() * one.element_size())) if one.is_cpu else batch
+    return (slice(first, first + step) for first in range(0, batch, max(1, step)))
+
+
 def _waves(signal: Tensor, tables: Tables) -> Tensor:
-    """Return ``[rows + 1, 2, (columns + 1, 2,) B C, beta]``: sums over alpha (and gamma) against the waves."""
-    if tables.gamma is not None:
-        signal = torch.mm(tables.gamma.t(), signal.view(-1, len(tables.gamma)).t())
-    made = torch.mm(tables.alpha.t(), signal.view(-1, len(tables.alpha)).t())
-    middle = () if tables.gamma is None else (tables.band.columns + 1, 2)
-    return made.view(tables.band.rows + 1, 2, *middle, -1, tables.nodes)
+    """Return ``[(columns + 1,) rows + 1, 2, (2,) B C, beta]``: sums over gamma and alpha against the waves."""
+    if tables.gamma is None:
+        made = torch.mm(tables.alpha.t(), signal.view(-1, len(tables.alpha)).t())
+        return made.view(tables.band.rows + 1, 2, -1, tables.nodes)
+    turned = torch.mm(tables.gamma.t(), signal.view(-1, len(tables.gamma)).t())
+    columns = tables.band.columns + 1
+    made = torch.matmul(tables.alpha.t(), turned.view(columns, -1, len(tables.alpha)).mT)
+    return made.view(columns, tables.band.rows + 1, 2, 2, -1, tables.nodes)
 
 
 def _signal(waves: Tensor, tables: Tables, signal: Tensor) -> None:
@@ -112,75 +130,82 @@ def _signal(waves: Tensor, tables: Tables, signal: Tensor) -> None:
     if tables.gamma is None:
         torch.mm(waves.view(tables.alpha.shape[1], -1).t(), tables.alpha.t(), out=out)
         return
-    made = torch.mm(waves.view(tables.alpha.shape[1], -1).t(), tables.alpha.t())
-    torch.mm(made.view(tables.gamma.shape[1], -1).t(), tables.gamma.t(), out=out)
+    columns = tables.band.columns + 1
+    turned = torch.matmul(waves.view(columns, tables.alpha.shape[1], -1).mT, tables.alpha.t())
+    torch.mm(turned.view(2 * columns, -1).t(), tables.gamma.t(), out=out)
 
 
-def _gathered(products: Tensor, tables: Tables) -> Tensor:
-    """Return the spectrum ``[entries, B, C]`` of the products ``[products, B, C]``."""
-    made = products.index_select(0, tables.index[0])
-    if len(tables.index) == 1:
-        return made
-    made.mul_(tables.sign[0, :, None, None])
-    return made.addcmul_(products.index_select(0, tables.index[1]), tables.sign[1, :, None, None])
+def _summed(rows: Tensor, index: Tensor, sign: Tensor) -> Tensor:
+    """Return the sums of signed rows, ``[len(index), width]``, of ``[rows, width]``."""
+    return functional.embedding_bag(index, rows, mode="sum", per_sample_weights=sign)
 
 
 @dataclass(frozen=True)
 class _Slab:
-    """Pairs of orders of one stack, one side of it, and cosine or sine of alpha.
+    """The straight or the swapped pairs of one stack.
 
     Attributes:
-        waves: where they lie in the waves: an index.
+        waves: theirs, ``[pairs, (cosine or sine of alpha, of gamma, B C), beta]``.
         table: d+ and d-, ``[pairs, 2 levels, beta]``.
-        start: the first of their products.
-        stop: behind the last.
+        products: theirs, ``[pairs, 2 levels, (cosine or sine of alpha, of gamma, B C)]``.
     """
 
-    waves: tuple[int | slice, ...]
+    waves: Tensor
     table: Tensor
-    start: int
-    stop: int
+    products: Tensor
 
 
-def _slabs(tables: Tables) -> Iterator[_Slab]:
-    """Yield the slabs in the order of their products."""
-    first = start = 0
-    for stack in stacks(tables.band):
-        size = stack.depth * 2 * stack.levels * tables.nodes
-        table = tables.wigner[first : first + size].view(stack.depth, 2 * stack.levels, tables.nodes)
-        first += size
-        for index, pairs in _sides(stack):
-            stop = start + 4 * stack.levels * pairs
-            yield _Slab(index, table[:pairs], start, stop)
-            start = stop
+def _slabs(waves: Tensor, products: Tensor, tables: Tables) -> Iterator[_Slab]:
+    """Yield views of waves and products, in the order of the latter, with their tables."""
+    cuts = _cuts(tables.band)
+    both = waves.flatten(2, 4)
+    sides = (both.unbind(1), both.unbind(0))
+    found = tables.wigner.view(-1, tables.nodes).split(cuts.tables)
+    for (stack, pairs, swapped), part in zip(cuts.slabs, products.split(cuts.products), strict=True):
+        table = found[stack.order].view(stack.depth, -1, tables.nodes)[:pairs]
+        yield _Slab(sides[swapped][stack.order][:pairs], table, part.view(pairs, 2 * stack.levels, -1))
 
 
-def _sides(stack: Stack) -> Iterator[tuple[tuple[int | slice, ...], int]]:
-    for sine in (0, 1) if stack.straight else ():
-        yield (stack.order, sine, slice(stack.straight)), stack.straight
-    for sine in (0, 1) if stack.swapped else ():
-        yield (slice(stack.swapped), sine, stack.order), stack.swapped
+@dataclass(frozen=True)
+class _Cuts:
+    """How tables and products are cut.
+
+    Attributes:
+        tables: rows of the table of every stack.
+        slabs: their stack, how many pairs, and whether they are the swapped ones.
+        products: of every slab.
+    """
+
+    tables: list[int]
+    slabs: list[tuple[Stack, int, bool]]
+    products: list[int]
+
+
+@cache
+def _cuts(band: Band) -> _Cuts:
+    slabs, products = [], []
+    for stack in stacks(band):
+        for pairs, swapped in ((stack.straight, False), (stack.swapped, True)):
+            if pairs:
+                slabs.append((stack, pairs, swapped))
+                products.append(8 * stack.levels * pairs)
+    return _Cuts([2 * stack.levels * stack.depth for stack in stacks(band)], slabs, products)
 
 
 def _products(waves: Tensor, tables: Tables) -> Tensor:
     """Return the products over beta with d+ and d-, ``[products, B C]``."""
-    channels = waves.shape[-2]
-    made = waves.new_empty(len(tables.inverse), channels)
-    for slab in _slabs(tables):
-        rows = waves[slab.waves].flatten(1, 2)
-        out = made[slab.start : slab.stop].view(len(rows), -1, 2 * channels)
-        torch.bmm(slab.table, rows.transpose(1, 2), out=out)
+    made = waves.new_empty(len(tables.inverse), waves.shape[-2])
+    for slab in _slabs(waves, made, tables):
+        torch.bmm(slab.table, slab.waves.mT, out=slab.products)
     return made
 
 
 def _spread(products: Tensor, tables: Tables) -> Tensor:
     """Return the adjoint of :func:`_products`."""
-    band, channels = tables.band, products.shape[-1]
-    waves = products.new_empty(band.rows + 1, 2, band.columns + 1, 2, channels, tables.nodes)
-    for slab in _slabs(tables):
-        rows = products[slab.start : slab.stop].view(len(slab.table), -1, 2 * channels)
-        made = torch.bmm(rows.transpose(1, 2), slab.table)
-        waves[slab.waves] = made.view(-1, 2, channels, tables.nodes)
+    band = tables.band
+    waves = products.new_empty(band.columns + 1, band.rows + 1, 2, 2, products.shape[-1], tables.nodes)
+    for slab in _slabs(waves, products, tables):
+        slab.waves.copy_(torch.bmm(slab.products.mT, slab.table))
     return waves
 
 
