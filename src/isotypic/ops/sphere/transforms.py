@@ -21,7 +21,6 @@ from torch.nn import functional
 from isotypic.groups.so3.spectra import Band
 from isotypic.groups.so3.transforms import Stack, stacks
 
-
 AT_ONCE = 2**24
 """Bytes of signals that a CPU transforms at a time: what lies between the steps stays in its caches."""
 
