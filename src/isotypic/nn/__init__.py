@@ -13,6 +13,7 @@ from isotypic.nn.plane import GroupConv2d, GroupConvTranspose2d
 from isotypic.nn.pooling import GroupPool, InvariantHead, ParityAvgPool, ParityMaxPool, ParityUpsample
 from isotypic.nn.rectangle import GroupRectangleConv2d
 from isotypic.nn.sphere.layers import S2Conv, SO3Conv, SO3Integrate, SO3ToS2
+from isotypic.nn.sphere.norm import SphericalBatchNorm
 from isotypic.nn.sphere.transform import RotationTransform, SphericalTransform
 from isotypic.nn.steerable import SteerableConv2d, SteerableConvTranspose2d
 from isotypic.nn.volume import GroupConv3d, GroupConvTranspose3d
@@ -50,6 +51,7 @@ __all__ = [
     "SO3Conv",
     "SO3Integrate",
     "SO3ToS2",
+    "SphericalBatchNorm",
     "SphericalTransform",
     "SteerableBatchNorm",
     "SteerableConv2d",

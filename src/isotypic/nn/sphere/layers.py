@@ -25,12 +25,11 @@ import torch
 from torch import Tensor, nn
 
 from isotypic.errors import RequestError, unknown
-from isotypic.groups.finite import Floats
-from isotypic.groups.so3.grids import soft
 from isotypic.groups.so3.kernels import S2Kernel, SO3Kernel
 from isotypic.groups.so3.spectra import Band
 from isotypic.nn.fieldwise import ExactTables
 from isotypic.nn.sphere.kernels import CollapsedPoints, LookupBank, PointBank, SpherePoints
+from isotypic.nn.sphere.norm import beta_weights
 from isotypic.nn.sphere.transform import Half, Samples, check_limit, check_space, so3_samples
 from isotypic.ops.sphere.spectra import multiply
 
@@ -308,17 +307,13 @@ class SO3Integrate(nn.Module):
         super().__init__()
         check_limit(n_max, bandwidth, type(self).__name__)
         self.samples = so3_samples(bandwidth, n_max)
-        self.tables = ExactTables(partial(_weights, bandwidth))
+        self.tables = ExactTables(partial(beta_weights, bandwidth))
 
     def forward(self, x: Tensor) -> Tensor:
         """Integrate over the normalised Haar measure."""
         check_space(x, self.samples, type(self).__name__)
         weights = self.tables("weights")
         return (x.to(weights.dtype).mean(dim=(-2, -1)) * weights).sum(-1)
-
-
-def _weights(bandwidth: int) -> dict[str, Floats]:
-    return {"weights": soft(bandwidth).weights}
 
 
 def _so3_gain(kernel: SO3Kernel, in_channels: int, b_in: int, b_out: int) -> float:
