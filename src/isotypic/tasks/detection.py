@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from isotypic.data.candidates import CandidateSet
+from isotypic.data.candidates import CandidateSet, places, scans_of
 from isotypic.data.catalogue import load_candidates
 from isotypic.data.splits import Splits, nested_subsets, split
 from isotypic.errors import RequestError
@@ -44,13 +44,10 @@ class DetectionMaterial:
 
     def scans_of(self, rows: np.ndarray) -> tuple[str, ...]:
         """Return the scans that some candidates lie in, and those of their part of a given split that have none."""
-        candidates, patches = self.candidates, self.candidates.patches
-        there = _few(patches.subjects, rows)
-        if candidates.scan_split is not None:
-            empty = set(candidates.scans) - set(_few(patches.subjects, np.arange(len(patches))))
-            parts = dict(zip(candidates.scans, candidates.scan_split.tolist(), strict=True))
-            there |= {name for name in empty if parts[name] in _few(patches.split, rows)}
-        return tuple(name for name in candidates.scans if name in there)
+        found, patches = self.candidates, self.candidates.patches
+        owner = places(patches.subjects, found.scans)
+        there = scans_of(rows, owner, len(found.scans), patches.split, found.scan_split)
+        return tuple(found.scans[place] for place in there.tolist())
 
 
 def detection_material(
@@ -75,11 +72,6 @@ def detection_material(
             f"{len(material.scans_of(splits.test))} scans; give other test scans or a larger data.test_fraction"
         )
     return material
-
-
-def _few(values: np.ndarray | None, rows: np.ndarray) -> set[str]:
-    """Return the different values of some rows."""
-    return set() if values is None else set(values[rows].tolist())
 
 
 def _balanced(labels: np.ndarray, rows: np.ndarray) -> np.ndarray:
