@@ -27,7 +27,9 @@ from isotypic.data.datasets import (
 from isotypic.data.extraction import Progress
 from isotypic.data.image_set import ImageSet
 from isotypic.data.labelled_images import LabelledImages, refuse_small
+from isotypic.data.readers import micrograph
 from isotypic.data.readers.hdf5 import SUFFIXES
+from isotypic.data.readers.scan import scan_name, scans_in
 from isotypic.data.readers.tree import open_tree
 from isotypic.data.scan_listing import ScanListing
 from isotypic.data.synthetic import sticks
@@ -221,3 +223,17 @@ def recognise_either(path: Path) -> str:
     if (labels and not tables and not bbbc038.recognises(names)) or volumes:
         return recognise_labelled(path)
     return recognise(path)
+
+
+def holds_scans(path: Path) -> bool:
+    """Return whether a path is a scan, the folder of a DICOM series, or a folder of scans without candidates.
+
+    A folder with images, or with the files of a data set, holds none.
+    """
+    if not path.is_dir():
+        return scan_name(path) is not None
+    names = open_tree(path).names
+    suffixes = {Path(name).suffix.lower() for name in names}
+    if luna16.recognises(names) or suffixes & (micrograph.SUFFIXES | SUFFIXES):
+        return False
+    return bool(scans_in(path))

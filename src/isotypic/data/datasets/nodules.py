@@ -12,6 +12,7 @@ from isotypic.data.datasets import luna16
 from isotypic.data.extraction import Progress
 from isotypic.data.scan_listing import ScanListing
 from isotypic.data.synthetic import nodules
+from isotypic.errors import RequestError
 
 TEST, VALIDATION = (9,), (8,)
 """Subsets, as the generator's convention is."""
@@ -27,7 +28,7 @@ def load(config: CandidateDataConfig, cache: Path, progress: Progress | None = N
         progress: told how many scans are made, then of how many the patches are cut out.
 
     Raises:
-        RequestError: SimpleITK is missing, or the disk is too small.
+        RequestError: a path is given, SimpleITK is missing, or the disk is too small.
     """
     found = luna16.load(_made(config, cache, progress), cache, progress)
     return replace(found, patches=replace(found.patches, name="nodules"))
@@ -39,7 +40,16 @@ def listed(config: CandidateDataConfig, cache: Path, progress: Progress | None =
 
 
 def _made(config: CandidateDataConfig, cache: Path, progress: Progress | None) -> CandidateDataConfig:
-    """Make the scans, and return the request for their folder."""
+    """Make the scans, and return the request for their folder.
+
+    Raises:
+        RequestError: a path is given, which would be ignored.
+    """
+    if config.path is not None:
+        raise RequestError(
+            f"the data set 'nodules' is made and reads no path, received {config.path}; "
+            "leave data.path out, or read the folder as luna16"
+        )
     digest = sha256(f"{nodules.FORMAT}\0{config.nodules.model_dump_json()}".encode()).hexdigest()[:24]
     folder = cache / f"nodules-{digest}"
     nodules.write(config.nodules, folder, progress or _unheard)

@@ -79,6 +79,12 @@ class Slices:
     readers: Sequence[Any]
     geometry: Geometry
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(z, y, x) voxels; one file may hold all slices."""
+        x, y, z = self.readers[0].GetSize()
+        return len(self.files) if len(self.files) > 1 else z, y, x
+
 
 def series_slices(folder: Path, uid: str | None = None) -> Slices:
     """Read the headers of a DICOM series; arguments and errors as of :func:`read_series`."""

@@ -27,6 +27,7 @@ import numpy as np
 from isotypic.data.geometry import Geometry
 from isotypic.data.readers.dicom import holds_slices, read_series, series_slices
 from isotypic.data.readers.itk import geometry_of, header, unreadable, value_type, voxels_of
+from isotypic.data.readers.tree import open_tree
 from isotypic.errors import RequestError
 from isotypic.files import file_state
 
@@ -81,8 +82,7 @@ def read_header(path: Path) -> ScanHeader:
     path = Path(path)
     if path.is_dir():
         found = series_slices(path)
-        x, y, _ = found.readers[0].GetSize()
-        said = ScanHeader(found.uid, (len(found.files), y, x), value_type(path, found.readers[0]), found.geometry)
+        said = ScanHeader(found.uid, found.shape, value_type(path, found.readers[0]), found.geometry)
     else:
         name, reader = _opened(path, unpack=False)
         x, y, z = reader.GetSize()
@@ -92,15 +92,12 @@ def read_header(path: Path) -> ScanHeader:
 
 
 def scans_in(path: Path) -> list[Path]:
-    """Return the scans at a path: the file; all files of scans below a folder; or the folders with DICOM slices.
-    """
+    """Return the scans at a path: the file; all files of scans below a folder; or the folders with DICOM slices."""
     if path.is_file():
         return [path]
-    files = sorted(file for file in path.rglob("*") if file.is_file() and scan_name(file) is not None)
-    if files:
-        return files
+    files = [path / name for name in open_tree(path).names if scan_name(Path(name)) is not None]
     folders = [path, *sorted(folder for folder in path.rglob("*") if folder.is_dir())]
-    return [folder for folder in folders if holds_slices(folder)]
+    return files or [folder for folder in folders if holds_slices(folder)]
 
 
 def scan_sample(path: Path) -> bytes:
@@ -239,9 +236,7 @@ def _length(path: Path) -> int:
 
 def _refuse_flat(path: Path, shape: Sequence[int]) -> None:
     if min(shape) < 2:
-        raise RequestError(
-            f"{path}: expected a volume of two voxels at least along z, y and x, received {list(shape)}"
-        )
+        raise RequestError(f"{path}: expected a volume of two voxels at least along z, y and x, received {list(shape)}")
 
 
 def _refuse_senseless(path: Path, voxels: np.ndarray) -> None:
