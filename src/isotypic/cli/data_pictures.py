@@ -85,7 +85,7 @@ def _middle_slices(
     listing: ScanListing, rows: np.ndarray, lattice: Lattice, window: tuple[float, float]
 ) -> dict[int, np.ndarray]:
     """Return the middle slice ``[1, y, x]`` of the patch of some candidates; each scan is read once."""
-    found = {}
+    found: dict[int, np.ndarray] = {}
     for scan in np.unique(listing.subjects[rows]).tolist():
         mine = rows[listing.subjects[rows] == scan]
         patches = Patches(read_scan(listing.files[listing.scans[scan]]), lattice, window)

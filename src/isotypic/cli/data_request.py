@@ -72,7 +72,9 @@ def data_config(path: Path | None, dataset: str | None, assignments: list[str] |
         raise RequestError(f"the data set {name!r} needs a path; give it as the first argument")
     if name in DATASETS:
         return validated(DataConfig, raw["data"], "data")
-    return validated(CandidateDataConfig if name in CANDIDATES else SegmentationDataConfig, raw["data"], "data")
+    if name in CANDIDATES:
+        return validated(CandidateDataConfig, raw["data"], "data")
+    return validated(SegmentationDataConfig, raw["data"], "data")
 
 
 def state_of(config: AnyDataConfig) -> str:

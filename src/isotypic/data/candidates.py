@@ -183,6 +183,12 @@ class CandidateSet:
     def __len__(self) -> int:
         return len(self.patches)
 
+    def scans_of(self, rows: NDArray[np.int64]) -> tuple[str, ...]:
+        """Return the scans of some candidates, as :func:`scans_of`, by name."""
+        owner = places(np.asarray(self.patches.subjects), self.scans)
+        there = scans_of(rows, owner, len(self.scans), self.patches.split, self.scan_split)
+        return tuple(self.scans[place] for place in there.tolist())
+
 
 def _numbers(path: Path, frame: pd.DataFrame, name: str) -> Floats:
     cells = text_column(path, frame, name)

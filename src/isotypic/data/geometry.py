@@ -11,7 +11,6 @@ D may flip axes, exchange them, or be oblique; it need not be orthogonal (a tilt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -113,7 +112,7 @@ class Geometry:
 
 
 def outside(
-    geometry: Geometry, shape: Sequence[int], position: Floats, reach: ArrayLike = (0.0, 0.0, 0.0)
+    geometry: Geometry, shape: ArrayLike, position: Floats, reach: ArrayLike = (0.0, 0.0, 0.0)
 ) -> NDArray[np.bool_]:
     """Return which boxes ``[n]`` reach outside a volume: beyond the centres of its outermost voxels.
 

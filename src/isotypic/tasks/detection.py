@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from isotypic.data.candidates import CandidateSet, places, scans_of
+from isotypic.data.candidates import CandidateSet
 from isotypic.data.catalogue import load_candidates
 from isotypic.data.splits import Splits, nested_subsets, split
 from isotypic.errors import RequestError
@@ -44,10 +44,7 @@ class DetectionMaterial:
 
     def scans_of(self, rows: np.ndarray) -> tuple[str, ...]:
         """Return the scans that some candidates lie in, and those of their part of a given split that have none."""
-        found, patches = self.candidates, self.candidates.patches
-        owner = places(patches.subjects, found.scans)
-        there = scans_of(rows, owner, len(found.scans), patches.split, found.scan_split)
-        return tuple(found.scans[place] for place in there.tolist())
+        return self.candidates.scans_of(rows)
 
 
 def detection_material(
