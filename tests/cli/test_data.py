@@ -258,7 +258,7 @@ PATCH = ("--set", "data.size=[4,20,20]")
 @pytest.fixture
 def luna(tmp_path):
     pytest.importorskip("SimpleITK", reason="needs the extra volumes")
-    from scans import write_luna  # noqa: PLC0415 (needs SimpleITK)
+    from scans import write_luna
 
     write_luna(tmp_path / "luna")
     return tmp_path / "luna"
@@ -267,8 +267,9 @@ def luna(tmp_path):
 def test_scans_with_candidates_are_inspected_and_drawn(isotypic, luna, tmp_path):
     answer = isotypic("data", "inspect", luna, *SUBSETS, *PATCH, "--picture", tmp_path / "sheet.png")
     assert answer.returncode == 0, answer.stderr
-    for text in ("luna16, read as luna16", "4 of 9 x 14 x 12 voxels", "1.500 x 0.700 x 0.700 mm", "16-bit signed integer",
-                 "flipped in 1, oblique in 1 of 4 scans", "4 x 20 x 20 points", "6.5 to 6.5 mm", "the set's own",
+    for text in ("luna16, read as luna16", "4 of 9 x 14 x 12 voxels", "1.500 x 0.700 x 0.700 mm",
+                 "16-bit signed integer", "flipped in 1, oblique in 1 of 4 scans", "4 x 20 x 20 points",
+                 "6.5 to 6.5 mm", "the set's own",
                  "50.0% of the nodules of the test are hit", "of 18 patches reach outside",
                  "look: no candidate hits 2 of the 4 nodules of the test part"):  # fmt: skip
         assert text in answer.stdout, text
@@ -286,7 +287,7 @@ FRACTIONS = ("--set", "data.test_fraction=0.34", "--set", "data.validation_fract
 
 def test_scans_that_are_made_are_inspected(isotypic):
     pytest.importorskip("SimpleITK", reason="needs the extra volumes")
-    few = "data.nodules={size: [24, 40, 40], nodules: [1, 1], distractors: [1, 2], scans: 9, test_scans: 1}"
+    few = "data.nodules={size: [32, 48, 48], nodules: [1, 1], distractors: [1, 2], scans: 9, test_scans: 1}"
     record = json.loads(isotypic("data", "inspect", "--dataset", "nodules", "--set", few, "--json").stdout)
     assert (record["name"], record["headers"]["scans"]) == ("nodules", 10)
     assert [part["scans"] for part in record["parts"].values()] == [8, 1, 1]

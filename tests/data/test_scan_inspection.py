@@ -35,7 +35,8 @@ def folder(tmp_path):
 
 
 def config(folder, **changes):
-    return CandidateDataConfig(path=folder, size=LATTICE.size, spacing=LATTICE.spacing, **(FRACTIONS | changes))
+    given = {"size": LATTICE.size, "spacing": LATTICE.spacing, **FRACTIONS, **changes}
+    return CandidateDataConfig(path=folder, **given)
 
 
 def inspected(folder, progress=None, **changes):
@@ -167,12 +168,9 @@ class TestCandidates:
             assert part.positive + part.others == len(rows)
         assert seen.reaching == whole.outside > 0
 
-    def test_another_seed_makes_other_parts(self, folder):
-        tests = [
-            split(list_candidates(one, folder), one).test.tolist()
-            for one in (config(folder, split_seed=s) for s in range(6))
-        ]
-        assert tests[0] != tests[5] or len({tuple(rows) for rows in tests}) > 1
+    def test_other_seeds_make_other_parts(self, folder):
+        wanted = [config(folder, split_seed=seed) for seed in range(6)]
+        assert len({tuple(split(list_candidates(one, folder), one).test.tolist()) for one in wanted}) > 1
 
     def test_no_scan_is_opened(self, folder, monkeypatch):
         monkeypatch.setattr(reader, "voxels_of", lambda *given: pytest.fail("voxels were read"))
@@ -197,14 +195,17 @@ class TestCandidates:
         assert warning.startswith("no candidate lies in 1 scan (1.3.6.4): what has nodules there is in no part")
 
     def test_points_in_scans_without_a_file_are_a_warning(self, folder):
-        shutil.rmtree(folder / "subset2")
-        seen = inspected(folder, **FRACTIONS)
-        assert seen.absent == {"1.3.6.3": 8}
+        for table, value in ((folder / "candidates_V2.csv", 0), (folder / "CSVFILES" / "annotations.csv", 5.5)):
+            table.write_text(table.read_text() + f"9.9,1,2,3,{value}\n")
+        seen = inspected(folder, **PARTS)
+        assert seen.absent == {"9.9": 2}
         assert seen.warnings[0] == (
-            "8 points lie in 1 scan (1.3.6.3) without a file, which training refuses: add the files, or leave the "
-            "points out with --set data.missing=skip"
+            "2 points lie in 1 scan (9.9) without a file: add the files, as training refuses such points unless --set "
+            "data.missing=skip leaves them out"
         )
-        assert seen.headers.scans == 3
+        assert seen.headers.scans == 4
+        assert seen.diameters == (6.5, 6.5, 6.5)
+        assert inspected(folder, **PARTS, missing="skip").warnings[0].startswith("2 points lie in 1 scan (9.9)")
 
     def test_a_scan_in_which_nothing_lies_is_a_warning(self, folder):
         sitk.WriteImage(image(voxels(seed=9)), str(folder / "subset0" / "5.5.mhd"))
@@ -230,7 +231,7 @@ class TestCandidates:
 
     def test_a_copy_of_a_scan_across_parts_is_a_warning(self, folder):
         rewrite(folder, "1.3.6.4", seed=1)
-        seen = inspected(folder, **{**PARTS, "test_subsets": [3]})
+        seen = inspected(folder, test_subsets=[0, 3], validation_subsets=[2])
         assert seen.copies.examples == [["1.3.6.2 (train)", "1.3.6.4 (test)"]]
         assert seen.warnings[-1].startswith("2 scans have a copy in another part of the split")
         rewrite(folder, "1.3.6.4", seed=5)

@@ -106,8 +106,8 @@ class CandidateInspection:
     def _of_files(self) -> Iterable[str]:
         if self.absent:
             yield (
-                f"{_points(self.absent)} in {_scans(self.absent)} without a file, which training refuses: add "
-                "the files, or leave the points out with --set data.missing=skip"
+                f"{_points(self.absent)} in {_scans(self.absent)} without a file: add the files, as training "
+                "refuses such points unless --set data.missing=skip leaves them out"
             )
         if self.empty:
             yield (
