@@ -271,7 +271,7 @@ def test_scans_with_candidates_are_inspected_and_drawn(isotypic, luna, tmp_path)
                  "16-bit signed integer", "flipped in 1, oblique in 1 of 4 scans", "4 x 20 x 20 points",
                  "6.5 to 6.5 mm", "the set's own",
                  "50.0% of the nodules of the test are hit", "of 18 patches reach outside",
-                 "look: no candidate hits 2 of the 4 nodules of the test part"):  # fmt: skip
+                 "look: no candidate hits 2 nodules, 2 of them in the test"):  # fmt: skip
         assert text in answer.stdout, text
     assert Image.open(tmp_path / "sheet.png").width == 1440
     assert sorted(path.name for path in tmp_path.iterdir()) == ["luna", "sheet.png"]

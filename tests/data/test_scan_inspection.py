@@ -181,8 +181,8 @@ class TestCandidates:
 
     def test_a_whole_set_has_no_warning_but_of_the_nodules_that_nothing_hits(self, folder):
         assert inspected(folder, **PARTS).warnings == [
-            "no candidate hits 2 of the 4 nodules of the test part: whatever is trained, its sensitivity there is "
-            "50.0% at most"
+            "no candidate hits 2 nodules, 2 of them in the test: whatever is trained, its sensitivity there is 50.0% "
+            "at most"
         ]
         shutil.rmtree(folder / "subset3")
         write_table(

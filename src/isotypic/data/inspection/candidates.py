@@ -128,14 +128,13 @@ class CandidateInspection:
             )
 
     def _of_nodules(self) -> Iterable[str]:
-        for name, part in self.parts.items():
-            if not part.nodules:
-                yield f"the {name} part has no nodule"
-            elif part.missed:
-                yield (
-                    f"no candidate hits {part.missed:,} of the {part.nodules:,} nodules of the {name} part: "
-                    f"whatever is trained, its sensitivity there is {part.ceiling:.1%} at most"
-                )
+        yield from (f"the {name} part has no nodule" for name, part in self.parts.items() if not part.nodules)
+        missed, test = sum(part.missed for part in self.parts.values()), self.parts["test"]
+        if missed:
+            yield (
+                f"no candidate hits {missed:,} nodules, {test.missed:,} of them in the test: whatever is trained, its "
+                f"sensitivity there is {1.0 if test.ceiling is None else test.ceiling:.1%} at most"
+            )
         if self.without_candidate and not any(part.given for part in self.parts.values()):
             yield (
                 f"no candidate lies in {_scans(self.without_candidate)}: what has nodules there is in no part that is "

@@ -105,14 +105,20 @@ def scan_sample(path: Path) -> bytes:
 
     Args:
         path: the file of the scan; of the folder of a series its place is returned, as slices name their series.
+
+    Raises:
+        RequestError: it cannot be read.
     """
     if path.is_dir():
         return str(path.resolve()).encode()
     part = (path, *_data_files(path))[-1]
-    length = part.stat().st_size
-    with part.open("rb") as file:
-        file.seek(max(0, length // 2 - _SAMPLE // 2))
-        return length.to_bytes(8, "big") + file.read(_SAMPLE)
+    try:
+        length = part.stat().st_size
+        with part.open("rb") as file:
+            file.seek(max(0, length // 2 - _SAMPLE // 2))
+            return length.to_bytes(8, "big") + file.read(_SAMPLE)
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def read_scan(path: Path, *, series: str | None = None) -> Scan:
