@@ -251,6 +251,88 @@ def test_scans_with_nodules_are_made_and_added_to(isotypic, tmp_path):
         assert (refused.returncode, message in refused.stderr) == (2, True), refused.stderr
 
 
+SUBSETS = ("--set", "data.test_subsets=[1,3]", "--set", "data.validation_subsets=[2]")
+PATCH = ("--set", "data.size=[4,20,20]")
+
+
+@pytest.fixture
+def luna(tmp_path):
+    pytest.importorskip("SimpleITK", reason="needs the extra volumes")
+    from scans import write_luna
+
+    write_luna(tmp_path / "luna")
+    return tmp_path / "luna"
+
+
+def test_scans_with_candidates_are_inspected_and_drawn(isotypic, luna, tmp_path):
+    answer = isotypic("data", "inspect", luna, *SUBSETS, *PATCH, "--picture", tmp_path / "sheet.png")
+    assert answer.returncode == 0, answer.stderr
+    for text in ("luna16, read as luna16", "4 of 9 x 14 x 12 voxels", "1.500 x 0.700 x 0.700 mm",
+                 "16-bit signed integer", "flipped in 1, oblique in 1 of 4 scans", "4 x 20 x 20 points",
+                 "6.5 to 6.5 mm", "the set's own",
+                 "50.0% of the nodules of the test are hit", "of 18 patches reach outside",
+                 "look: no candidate hits 2 nodules, 2 of them in the test"):  # fmt: skip
+        assert text in answer.stdout, text
+    assert Image.open(tmp_path / "sheet.png").width == 1440
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["luna", "sheet.png"]
+    made = isotypic("data", "inspect", luna, *FRACTIONS).stdout
+    assert "made with data.split_seed=0; the study of nodules has --set data.test_subsets=[9]" in made
+    record = json.loads(isotypic("data", "inspect", luna, "--dataset", "luna16", *SUBSETS, "--json").stdout)
+    assert (record["dataset"], record["headers"]["scans"]) == ("luna16", 4)
+    assert record["parts"]["test"]["missed"] == 2
+
+
+FRACTIONS = ("--set", "data.test_fraction=0.34", "--set", "data.validation_fraction=0.5")
+
+
+def test_scans_that_are_made_are_inspected(isotypic):
+    pytest.importorskip("SimpleITK", reason="needs the extra volumes")
+    few = "data.nodules={size: [32, 48, 48], nodules: [1, 1], distractors: [1, 2], scans: 9, test_scans: 1}"
+    record = json.loads(isotypic("data", "inspect", "--dataset", "nodules", "--set", few, "--json").stdout)
+    assert (record["name"], record["headers"]["scans"]) == ("nodules", 10)
+    assert [part["scans"] for part in record["parts"].values()] == [8, 1, 1]
+    assert [part["ceiling"] for part in record["parts"].values()] == [1, 1, 1]
+
+
+def test_scans_without_candidates_are_a_table_too(isotypic, luna):
+    (luna / "candidates_V2.csv").unlink()
+    for path, texts in (
+        (luna, ("luna, scans without candidates", "4 of 9 x 14 x 12 voxels", "flipped in 1, oblique in 1 of 4 scans")),
+        (luna / "subset2" / "1.3.6.3.mhd", ("1.3.6.3.mhd, scans", "1 of 9 x 14 x 12", "oblique in 1 of 1 scan")),
+        (luna / "subset1", ("along the world's", "14 x 10 x 8 mm")),
+    ):
+        answer = isotypic("data", "inspect", path)
+        assert answer.returncode == 0, answer.stderr
+        assert all(text in answer.stdout for text in texts), answer.stdout
+    assert json.loads(isotypic("data", "inspect", luna, "--json").stdout)["headers"]["oblique"] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("inspect", "subset0", "--picture", "a.png"),
+            "subset0: --picture is for data sets, and these are scans without",
+        ),
+        (("inspect", "subset0", "--set", "data.size=[1,2,3]"), "--set is for data sets"),
+        (("inspect", ".", "--dataset", "nodules"), "the data set 'nodules' is made and reads no path"),
+        (
+            ("inspect", ".", "--set", "data.test_subsets=[9]"),
+            "no scans in a folder subset9; there are subset0, subset1",
+        ),
+        (("inspect", ".", "--set", "data.resize=3"), "unknown key 'resize'"),
+        (("convert", ".", "--out", "../out"), "received the scans of 'luna16': they are no folder of images"),
+    ],
+)
+def test_what_cannot_be_done_with_scans_is_one_line(isotypic, luna, monkeypatch, words, message):
+    monkeypatch.chdir(luna)
+    before = files(luna.parent)
+    answer = isotypic("data", *words)
+    assert (answer.returncode, answer.stderr.strip().count("\n")) == (2, 0), answer.stderr
+    assert message in answer.stderr
+    assert files(luna.parent) == before
+
+
 def test_what_is_both_is_told_by_its_folders(tmp_path):
     """A table says that folders named images and masks are classes."""
     for files, reader in (

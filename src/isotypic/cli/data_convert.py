@@ -15,7 +15,7 @@ from isotypic.cli.data_request import AnyDataConfig, DataPath, Dataset, data_con
 from isotypic.cli.following import plain_console
 from isotypic.cli.options import Set
 from isotypic.data.catalogue import load, load_labelled
-from isotypic.data.config import DataConfig
+from isotypic.data.config import CandidateDataConfig, DataConfig
 from isotypic.data.datasets.folder import in_order
 from isotypic.data.image_set import ImageSet
 from isotypic.data.writers import image_folder, labelled_folder
@@ -45,7 +45,16 @@ def command(
 
 
 def convert(config: AnyDataConfig, out: Path) -> None:
-    """Write the data set of a configuration to a folder, and say where it lies."""
+    """Write the data set of a configuration to a folder, and say where it lies.
+
+    Raises:
+        RequestError: it is of scans, or cannot be read or written.
+    """
+    if isinstance(config, CandidateDataConfig):
+        raise RequestError(
+            f"expected images with classes or labels, received the scans of {config.dataset!r}: they are no folder of "
+            "images, and are read where they lie"
+        )
     console = plain_console()
     _refuse_inside(config.path, out)
     refuse_taken(out)

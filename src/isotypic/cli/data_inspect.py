@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -10,20 +11,24 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from isotypic.cli.data_pictures import draw, draw_labelled
+from isotypic.cli.data_pictures import draw, draw_candidates, draw_labelled
 from isotypic.cli.data_request import AnyDataConfig, DataPath, Dataset, Progress, data_config, shown
-from isotypic.cli.data_tables import say
+from isotypic.cli.data_tables import Seen, say, say_scans
 from isotypic.cli.following import plain_console
 from isotypic.cli.options import Set
-from isotypic.data.catalogue import load, load_labelled
-from isotypic.data.config import DataConfig
-from isotypic.data.inspection.classified import Inspection, inspect
-from isotypic.data.inspection.labelled import LabelledInspection, inspect_labelled
+from isotypic.data.catalogue import holds_scans, list_candidates, load, load_labelled
+from isotypic.data.config import CandidateDataConfig, DataConfig
+from isotypic.data.inspection.candidates import CandidateInspection, inspect_candidates
+from isotypic.data.inspection.classified import inspect
+from isotypic.data.inspection.labelled import inspect_labelled
+from isotypic.data.inspection.scans import inspect_scans
+from isotypic.data.patches import Lattice
 from isotypic.data.splits import split, split_labelled
 from isotypic.errors import RequestError
+from isotypic.inference.detection_evaluation import reached
 from isotypic.studies.systems.png import can_draw
 
-SUMMARY = "Say what isotypic sees in a data set: classes, patients, split, statistics, copies."
+SUMMARY = "Say what isotypic sees in a data set: classes, patients, split, statistics, copies; of scans their headers."
 EXAMPLE = "Example: isotypic data inspect photos/ --picture photos.png"
 
 
@@ -36,8 +41,12 @@ def command(
         Path | None, typer.Option("--picture", metavar="FILE.png", help="Draw some images of every class or part.")
     ] = None,
 ) -> None:
-    """Read every image once; nothing is left but the picture."""
-    console, config = plain_console(), data_config(path, dataset, set_)
+    """Read every image once, or the header of every scan; nothing is left but the picture."""
+    console = plain_console()
+    if path is not None and dataset is None and path.exists() and holds_scans(path):
+        _inspect_scans(console, path, json_, given={"--set": set_, "--picture": picture})
+        return
+    config = data_config(path, dataset, set_)
     if picture is not None and not can_draw():
         raise RequestError("--picture needs matplotlib; install isotypic[report]")
     with TemporaryDirectory(prefix="isotypic-") as cache, shown(Console(stderr=True), "reading") as progress:
@@ -50,10 +59,25 @@ def command(
         console.print(f"picture: {picture.resolve()}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _inspected(
-    config: AnyDataConfig, cache: Path, picture: Path | None, progress: Progress
-) -> Inspection | LabelledInspection:
+def _inspect_scans(console: Console, path: Path, as_json: bool, given: Mapping[str, object]) -> None:
+    """Say what the headers of scans without candidates say."""
+    for option, value in given.items():
+        if value:
+            raise RequestError(
+                f"{path}: {option} is for data sets, and these are scans without candidates_V2.csv: leave it out"
+            )
+    with shown(Console(stderr=True), "reading") as progress:
+        seen = inspect_scans(path, progress)
+    if as_json:
+        console.print_json(json.dumps(seen.to_dict()))
+    else:
+        say_scans(console, seen)
+
+
+def _inspected(config: AnyDataConfig, cache: Path, picture: Path | None, progress: Progress) -> Seen:
     """Return what is in a set, and draw it."""
+    if isinstance(config, CandidateDataConfig):
+        return _candidates(config, cache, picture, progress)
     if isinstance(config, DataConfig):
         found = load(config, cache)
         splits = split(found, config)
@@ -67,3 +91,14 @@ def _inspected(
     if picture is not None:
         draw_labelled(labelled, parts, picture)
     return counted
+
+
+def _candidates(
+    config: CandidateDataConfig, cache: Path, picture: Path | None, progress: Progress
+) -> CandidateInspection:
+    listing = list_candidates(config, cache, progress)
+    splits, lattice = split(listing, config), Lattice(config.size, config.spacing)
+    seen = inspect_candidates(listing, splits, lattice, reached, progress)
+    if picture is not None:
+        draw_candidates(listing, splits, config, picture)
+    return seen

@@ -1,4 +1,4 @@
-"""Some images of a data set on a sheet: a row a class, or of labelled images a row a part."""
+"""Some images of a data set on a sheet: a row a class, or of labelled images a row a part; of candidates, patches."""
 
 from __future__ import annotations
 
@@ -9,15 +9,21 @@ import numpy as np
 from skimage.segmentation import find_boundaries
 
 from isotypic.cli.data_tables import MOST
+from isotypic.data.candidates import CLASSES
+from isotypic.data.config import CandidateDataConfig
 from isotypic.data.image_set import PARTS, ImageSet
 from isotypic.data.inspection.classified import part_of
 from isotypic.data.labelled_images import LabelledImages
+from isotypic.data.patches import Lattice, Patches
+from isotypic.data.readers.scan import read_scan
+from isotypic.data.scan_listing import ScanListing
 from isotypic.data.splits import Splits
 from isotypic.inference.writers.catalogue import saved
 from isotypic.studies.systems.mosaic import LARGEST_TILE, Row, Tile, columns, in_bytes, room, write_mosaic
 from isotypic.studies.systems.png import MARK, MUTED
 from isotypic.studies.systems.sheet import Words
 
+_FEW_SCANS = 4
 _MARK = tuple(bytes.fromhex(MARK[1:]))
 
 
@@ -52,6 +58,42 @@ def draw_labelled(labelled: LabelledImages, splits: Splits, path: Path) -> Path:
     return saved(path, lambda beside: write_mosaic(rows, 255.0, beside))
 
 
+def draw_candidates(listing: ScanListing, splits: Splits, config: CandidateDataConfig, path: Path) -> Path:
+    """Draw the middle slices of some patches of either class, cut out of a few scans that have nodules.
+
+    Raises:
+        RequestError: a scan cannot be read, or the file cannot be written.
+    """
+    lattice = Lattice(config.size, config.spacing)
+    few = _spread(np.unique(listing.subjects[listing.labels == 1]), _FEW_SCANS)
+    near = np.isin(listing.subjects, few)
+    each = [np.flatnonzero(near & (listing.labels == label)) for label in (1, 0)]
+    shown = [_spread(members, columns(*config.size[1:])) for members in each]
+    slices = _middle_slices(listing, np.concatenate(shown), lattice, config.window)
+    parts, rows = part_of(splits), []
+    for label, members in zip((1, 0), shown, strict=True):
+        tiles = tuple(
+            Tile(slices[row], _by_end(str(parts[row]), str(listing.candidates.scan[row]), size=config.size[1:]))
+            for row in members.tolist()
+        )
+        note = f"{len(members)} of {int((listing.labels == label).sum()):,} candidates, from {len(few)} scans"
+        rows.append(Row(CLASSES[label], note, tiles))
+    return saved(path, lambda beside: write_mosaic(rows, 1.0, beside))
+
+
+def _middle_slices(
+    listing: ScanListing, rows: np.ndarray, lattice: Lattice, window: tuple[float, float]
+) -> dict[int, np.ndarray]:
+    """Return the middle slice ``[1, y, x]`` of the patch of some candidates; each scan is read once."""
+    found: dict[int, np.ndarray] = {}
+    for scan in np.unique(listing.subjects[rows]).tolist():
+        mine = rows[listing.subjects[rows] == scan]
+        patches = Patches(read_scan(listing.files[listing.scans[scan]]), lattice, window)
+        middle = patches.at(listing.candidates.position[mine])[:, :, lattice.size[0] // 2]
+        found |= dict(zip(mine.tolist(), middle.astype(np.float32), strict=True))
+    return found
+
+
 def _spread(members: np.ndarray, most: int) -> np.ndarray:
     places = np.linspace(0, len(members) - 1, min(most, len(members))).round().astype(np.int64)
     return members[np.unique(places)]
@@ -59,7 +101,11 @@ def _spread(members: np.ndarray, most: int) -> np.ndarray:
 
 def _words(found: ImageSet, parts: np.ndarray, row: int) -> tuple[Words, ...]:
     said = [str(parts[row])] + ([] if found.subjects is None else [str(found.subjects[row])])
-    return tuple(_ending(text, found.shape[-2:]) for text in said)
+    return _by_end(*said, size=found.shape[-2:])
+
+
+def _by_end(*said: str, size: Sequence[int]) -> tuple[Words, ...]:
+    return tuple(_ending(text, size) for text in said)
 
 
 def _ending(text: str, size: Sequence[int]) -> Words:
@@ -82,4 +128,4 @@ def _said(labelled: LabelledImages, row: int, size: tuple[int, int]) -> tuple[Wo
     said = [str(labelled.origins.names[row])]
     if labelled.classes is None:
         said.append(f"{int(labelled.labels[row].max(initial=0))} objects")
-    return tuple(_ending(text, size) for text in said)
+    return _by_end(*said, size=size)

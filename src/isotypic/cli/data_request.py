@@ -15,23 +15,25 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 
 from isotypic.configuration import assign, validated
-from isotypic.data.catalogue import DATASETS, LABELLED, recognise_either
-from isotypic.data.config import DataConfig, SegmentationDataConfig
+from isotypic.data.catalogue import CANDIDATES, DATASETS, LABELLED, recognise_either
+from isotypic.data.config import CandidateDataConfig, DataConfig, SegmentationDataConfig
 from isotypic.data.readers.tree import open_tree
 from isotypic.errors import RequestError, unknown
 from isotypic.files import file_state
 
-AnyDataConfig = DataConfig | SegmentationDataConfig
+AnyDataConfig = DataConfig | SegmentationDataConfig | CandidateDataConfig
 Progress = Callable[[int, int], None]
 
-NAMES = (*DATASETS, *LABELLED)
-PATHLESS = ("digits", "sticks")
+NAMES = (*DATASETS, *LABELLED, *CANDIDATES)
+PATHLESS = ("digits", "sticks", "nodules")
 """Data sets that lie nowhere."""
 
 DataPath = Annotated[
     Path | None,
     typer.Argument(
-        metavar="[PATH]", help="The data set: a folder or a file; none for digits and sticks.", show_default=False
+        metavar="[PATH]",
+        help="The data set: a folder or a file; none for digits, sticks and nodules.",
+        show_default=False,
     ),
 ]
 Dataset = Annotated[
@@ -44,7 +46,7 @@ _EVERY = 60.0
 
 
 def data_config(path: Path | None, dataset: str | None, assignments: list[str] | None) -> AnyDataConfig:
-    """Return the ``data`` section that a command line asks for: of images with classes, or with label images.
+    """Return the ``data`` section that a command line asks for: of images with classes or labels, or of candidates.
 
     Args:
         path: where the data set lies.
@@ -70,6 +72,8 @@ def data_config(path: Path | None, dataset: str | None, assignments: list[str] |
         raise RequestError(f"the data set {name!r} needs a path; give it as the first argument")
     if name in DATASETS:
         return validated(DataConfig, raw["data"], "data")
+    if name in CANDIDATES:
+        return validated(CandidateDataConfig, raw["data"], "data")
     return validated(SegmentationDataConfig, raw["data"], "data")
 
 

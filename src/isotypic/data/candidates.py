@@ -7,6 +7,7 @@ a candidate (1 where it is a nodule), or the ``probability`` that is submitted.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,6 +99,42 @@ def write_points(path: Path, points: Points, value: str = PROBABILITY) -> Path:
     return write_atomically(path, lambda beside: frame.to_csv(beside, index=False))
 
 
+def places(scan: NDArray[np.str_], scans: Sequence[str]) -> NDArray[np.int64]:
+    """Return the place of every scan's name among some names, or -1.
+
+    >>> places(np.array(["b", "c", "a"]), ["a", "b"]).tolist()
+    [1, -1, 0]
+    """
+    return pd.Index(list(scans), dtype=object).get_indexer(pd.Index(scan.tolist(), dtype=object)).astype(np.int64)
+
+
+def scans_of(
+    rows: NDArray[np.int64],
+    owner: NDArray[np.int64],
+    scans: int,
+    split: NDArray[np.str_] | None,
+    scan_split: NDArray[np.str_] | None,
+) -> NDArray[np.int64]:
+    """Return the scans that some candidates lie in, and those of their part of a given split that have none at all.
+
+    Args:
+        rows: which candidates.
+        owner: ``[N]``, the place of the scan of every candidate.
+        scans: how many there are.
+        split: ``[N]`` str, the given part of every candidate, or None.
+        scan_split: ``[scans]`` str, that of every scan, or None.
+
+    >>> parts = np.array(["train", "test", "test"])
+    >>> scans_of(np.array([1]), np.array([0, 1]), 3, parts[:2], parts).tolist()
+    [1, 2]
+    """
+    there = np.bincount(owner[rows], minlength=scans) > 0
+    if scan_split is not None and split is not None:
+        empty = np.bincount(owner, minlength=scans) == 0
+        there |= empty & np.isin(scan_split, sorted(set(split[rows].tolist())))
+    return np.flatnonzero(there)
+
+
 @dataclass(frozen=True, eq=False)
 class CandidateSet:
     """Candidates with their patches, and what there is to find.
@@ -145,6 +182,12 @@ class CandidateSet:
 
     def __len__(self) -> int:
         return len(self.patches)
+
+    def scans_of(self, rows: NDArray[np.int64]) -> tuple[str, ...]:
+        """Return the scans of some candidates, as :func:`scans_of`, by name."""
+        owner = places(np.asarray(self.patches.subjects), self.scans)
+        there = scans_of(rows, owner, len(self.scans), self.patches.split, self.scan_split)
+        return tuple(self.scans[place] for place in there.tolist())
 
 
 def _numbers(path: Path, frame: pd.DataFrame, name: str) -> Floats:

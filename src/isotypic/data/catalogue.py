@@ -27,8 +27,11 @@ from isotypic.data.datasets import (
 from isotypic.data.extraction import Progress
 from isotypic.data.image_set import ImageSet
 from isotypic.data.labelled_images import LabelledImages, refuse_small
+from isotypic.data.readers import micrograph
 from isotypic.data.readers.hdf5 import SUFFIXES
+from isotypic.data.readers.scan import scan_name, scans_in
 from isotypic.data.readers.tree import open_tree
+from isotypic.data.scan_listing import ScanListing
 from isotypic.data.synthetic import sticks
 from isotypic.errors import RequestError, unknown
 
@@ -58,6 +61,9 @@ LABELLED: Mapping[str, LabelledLoader] = MappingProxyType(
     }
 )
 CANDIDATES: Mapping[str, CandidateLoader] = MappingProxyType({"luna16": luna16.load, "nodules": nodules.load})
+LISTINGS: Mapping[str, Callable[[CandidateDataConfig, Path, Progress | None], ScanListing]] = MappingProxyType(
+    {"luna16": lambda config, cache, progress: luna16.listed(config), "nodules": nodules.listed}
+)
 
 
 def load(config: DataConfig, cache: Path) -> ImageSet:
@@ -107,6 +113,22 @@ def load_candidates(config: CandidateDataConfig, cache: Path, progress: Progress
     if config.dataset not in CANDIDATES:
         raise unknown("data set", config.dataset, CANDIDATES)
     return CANDIDATES[config.dataset](config, cache, progress)
+
+
+def list_candidates(config: CandidateDataConfig, cache: Path, progress: Progress | None = None) -> ScanListing:
+    """Return what is known of the scans that ``config`` names and the candidates in them; no scan is opened.
+
+    Args:
+        config: the data section of a recipe for candidates.
+        cache: folder for scans that are made.
+        progress: told how many of these are made.
+
+    Raises:
+        RequestError: the name is unknown, or the data set refuses what it finds.
+    """
+    if config.dataset not in LISTINGS:
+        raise unknown("data set", config.dataset, LISTINGS)
+    return LISTINGS[config.dataset](config, cache, progress)
 
 
 def recognise(path: Path) -> str:
@@ -183,7 +205,7 @@ def recognise_candidates(path: Path) -> str:
 
 
 def recognise_either(path: Path) -> str:
-    """Return the name of the data set of either kind that reads a path; of classes, where both kinds do.
+    """Return the name of the data set of any kind that reads a path; of classes, where those of labels do too.
 
     Raises:
         RequestError: nothing is there, or it is a file of another kind.
@@ -193,9 +215,25 @@ def recognise_either(path: Path) -> str:
     if path.suffix.lower() != ".zip" and not path.is_dir():
         return recognise(path)
     names = open_tree(path).names
+    if path.is_dir() and luna16.recognises(names):
+        return recognise_candidates(path)
     tables = any(Path(name).suffix.lower() == ".csv" and "/" not in name for name in names)
     labels = labelled_folder.recognises(names) or stack.recognises(names)
     volumes = any(Path(name).suffix.lower() in SUFFIXES for name in names) and not pcam.recognises(names)
     if (labels and not tables and not bbbc038.recognises(names)) or volumes:
         return recognise_labelled(path)
     return recognise(path)
+
+
+def holds_scans(path: Path) -> bool:
+    """Return whether a path is a scan, the folder of a DICOM series, or a folder of scans without candidates.
+
+    A folder with images, or with the files of a data set, holds none.
+    """
+    if not path.is_dir():
+        return scan_name(path) is not None
+    names = open_tree(path).names
+    suffixes = {Path(name).suffix.lower() for name in names}
+    if luna16.recognises(names) or suffixes & (micrograph.SUFFIXES | SUFFIXES):
+        return False
+    return bool(scans_in(path))

@@ -12,9 +12,11 @@ D may flip axes, exchange them, or be oblique; it need not be orthogonal (a tilt
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import linear_sum_assignment
 
 from isotypic.errors import RequestError
 
@@ -22,6 +24,26 @@ Floats = NDArray[np.float64]
 
 _FLAT = 1e-6
 """A direction matrix with a smaller determinant spans no volume."""
+
+_ALONG = 1e-3
+"""Millimetres beside a world axis, of a millimetre along it, by which an axis may differ and is not oblique."""
+
+_ROUNDING = 1e-6
+"""Voxels by which a point may seem to lie outside."""
+
+
+class Orientation(NamedTuple):
+    """How the axes of an array lie to those of the world, each being compared with the one that it is nearest to.
+
+    Attributes:
+        flipped: some axis runs against the one of the world.
+        exchanged: some axis is nearest to another one of the world than its own.
+        oblique: some axis is parallel to none of the world.
+    """
+
+    flipped: bool
+    exchanged: bool
+    oblique: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +84,23 @@ class Geometry:
         """``[3, 3]``: column a is the way (x, y, z) in millimetres from a voxel to the next along axis a (z, y, x)."""
         return (np.asarray(self.direction) * np.asarray(self.spacing))[:, ::-1]
 
+    @property
+    def orientation(self) -> Orientation:
+        """How the axes lie to those of the world.
+
+        >>> Geometry((0, 0, 0), (1, 1, 2), [[0, 1, 0], [1, 0, 0], [0, 0, -1]]).orientation
+        Orientation(flipped=True, exchanged=True, oblique=False)
+        """
+        direction = np.asarray(self.direction)
+        world, axis = linear_sum_assignment(-abs(direction))
+        along = direction[world, axis]
+        beside = np.linalg.norm(direction, axis=0)[axis] ** 2 - along**2
+        return Orientation(
+            flipped=bool((along < 0).any()),
+            exchanged=bool((world != axis).any()),
+            oblique=bool((beside > _ALONG**2).any()),
+        )
+
     def index_of(self, world: ArrayLike) -> Floats:
         """Return the indices (z, y, x), with fractions, ``[..., 3]`` of world points (x, y, z) ``[..., 3]``."""
         way = np.asarray(world, dtype=np.float64) - np.asarray(self.origin)
@@ -70,6 +109,22 @@ class Geometry:
     def world_of(self, index: ArrayLike) -> Floats:
         """Return the world points (x, y, z) ``[..., 3]`` of indices (z, y, x) ``[..., 3]``."""
         return np.asarray(index, dtype=np.float64) @ self.steps.T + np.asarray(self.origin)
+
+
+def outside(
+    geometry: Geometry, shape: ArrayLike, position: Floats, reach: ArrayLike = (0.0, 0.0, 0.0)
+) -> NDArray[np.bool_]:
+    """Return which boxes ``[n]`` reach outside a volume: beyond the centres of its outermost voxels.
+
+    Args:
+        geometry: of the volume.
+        shape: (z, y, x) voxels.
+        position: ``[n, 3]``, the centres of the boxes (x, y, z) in millimetres.
+        reach: (x, y, z) millimetres from a centre to the faces, along the axes of the world; zero: points.
+    """
+    index, voxels = geometry.index_of(position), abs(np.linalg.inv(geometry.steps)) @ np.asarray(reach)
+    beyond = (index - voxels < -_ROUNDING) | (index + voxels > np.asarray(shape) - 1 + _ROUNDING)
+    return beyond.any(axis=-1)
 
 
 def _numbers(name: str, values: ArrayLike, shape: tuple[int, ...]) -> Floats:

@@ -25,7 +25,7 @@ from scipy.ndimage import correlate1d
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from isotypic.data.geometry import Floats
+from isotypic.data.geometry import Floats, Geometry, outside
 from isotypic.data.readers.scan import Scan
 from isotypic.errors import RequestError
 
@@ -34,9 +34,6 @@ HU = (-1000.0, 300.0)
 
 _AT_ONCE = 1 << 21
 """Samples that are taken at a time."""
-
-_ROUNDING = 1e-6
-"""Voxels by which a sample may seem to lie outside."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +92,9 @@ class Patches:
         self.geometry, self.lattice = scan.geometry, lattice
         self.last = np.array(scan.voxels.shape) - 1
         per_mm = np.linalg.inv(scan.geometry.steps)  # voxels (z, y, x) a millimetre (x, y, z)
-        self._reach = abs(per_mm) @ lattice.reach
         self._offsets = torch.from_numpy(self._in_torch(lattice.offsets @ per_mm.T)).to(dtype)
         volume = _above_air(scan.voxels, window, dtype)
-        cell = np.linalg.norm(per_mm * np.array(lattice.spacing)[::-1], axis=1)
-        for axis, width in enumerate(cell):
+        for axis, width in enumerate(cell_of(scan.geometry, lattice)):
             if width > 1:
                 correlate1d(volume, box(width), axis=axis, output=volume, mode="constant")
         self._volume = torch.from_numpy(volume)[None, None]
@@ -125,13 +120,20 @@ class Patches:
 
     def outside(self, position: Floats) -> NDArray[np.bool_]:
         """Return which patches ``[n]`` reach outside: beyond the centres of the outermost voxels, where air begins."""
-        index = self.geometry.index_of(position)
-        low, high = index - self._reach, index + self._reach
-        return np.any((low < -_ROUNDING) | (high > self.last + _ROUNDING), axis=-1)
+        return outside(self.geometry, self.last + 1, position, self.lattice.reach)
 
     def _in_torch(self, ways: Floats) -> Floats:
         """Return ways (z, y, x) in voxels as (x, y, z), where 2 is from the first voxel to the last."""
         return np.ascontiguousarray((2 * ways / self.last)[..., ::-1])
+
+
+def cell_of(geometry: Geometry, lattice: Lattice) -> Floats:
+    """Return the length ``[3]`` of a cell of a lattice in voxels, along the array axes (z, y, x): w above.
+
+    >>> cell_of(Geometry((0, 0, 0), (0.5, 0.5, 2.5), np.eye(3)), Lattice((2, 2, 2), (1.25, 1, 1))).tolist()
+    [0.5, 2.0, 2.0]
+    """
+    return np.linalg.norm(np.linalg.inv(geometry.steps) * np.array(lattice.spacing)[::-1], axis=1)
 
 
 def box(width: float) -> Floats:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from isotypic.data.config import Fractions
-from isotypic.data.image_set import PARTS, ImageSet
+from isotypic.data.image_set import PARTS
 from isotypic.data.labelled_images import LabelledImages
 from isotypic.errors import RequestError
 
@@ -36,7 +37,27 @@ class Splits:
     test: np.ndarray
 
 
-def split(image_set: ImageSet, config: Fractions) -> Splits:
+class Classified(Protocol):
+    """Examples with classes, an entry each: images, or candidates whose patches are not cut yet."""
+
+    @property
+    def name(self) -> str:
+        """Of the set, in errors."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """``[N]`` int64, the classes."""
+
+    @property
+    def subjects(self) -> np.ndarray | None:
+        """``[N]``, what is kept together, or None; only equality and order count."""
+
+    @property
+    def split(self) -> np.ndarray | None:
+        """``[N]`` str, the parts that the set came with, or None."""
+
+
+def split(image_set: Classified, config: Fractions) -> Splits:
     """Split a set of images, keeping what split it came with and cutting the parts that it lacks.
 
     The test part is ``config.test_fraction`` of the training images; the validation part is

@@ -30,8 +30,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import cdist
 
@@ -267,7 +269,8 @@ def judge(
     excluded = Findings.none() if excluded is None else excluded
     names = _names(marks, nodules, excluded) if scans is None else tuple(scans)
     _check_scans(names, marks, most)
-    judged = [_judge_scan(name, marks, nodules, excluded, most) for name in names]
+    rows = zip(*(_by_scan(part.scan, names) for part in (marks, nodules, excluded)), strict=True)
+    judged = [_judge_scan(marks, nodules, excluded, some, most) for some in rows]
     return Judged(
         names,
         _places([hits for hits, _ in judged]),
@@ -305,19 +308,28 @@ def _draws(count: int, seed: int, resamples: int) -> Iterator[NDArray[np.intp]]:
         yield np.bincount(generator.integers(0, count, count), minlength=count)
 
 
-def _judge_scan(name: str, marks: Marks, nodules: Findings, excluded: Findings, most: int) -> tuple[Floats, Floats]:
-    """Return the probabilities of the nodules of a scan, and of its false positives."""
-    mine = np.flatnonzero(marks.scan == name)
+def _by_scan(scan: NDArray[np.str_], names: Sequence[str]) -> list[Indices]:
+    """Return the rows that are of every scan, in their order."""
+    owner = pd.Index(list(names), dtype=object).get_indexer(pd.Index(scan.tolist(), dtype=object))
+    order = np.argsort(owner, kind="stable")
+    ends = np.searchsorted(owner[order], np.arange(len(names) + 1))
+    return [order[start:end] for start, end in pairwise(ends.tolist())]
+
+
+def _judge_scan(
+    marks: Marks, nodules: Findings, excluded: Findings, rows: Sequence[Indices], most: int
+) -> tuple[Floats, Floats]:
+    """Return the probabilities of the nodules of a scan, and of its false positives, by the rows that are of it."""
+    mine, *theirs = rows
     mine = mine[np.argsort(-marks.probability[mine], kind="stable")[:most]]
-    probability = marks.probability[mine]
-    hits, dropped = (_hits(marks.position[mine], findings, name) for findings in (nodules, excluded))
+    probability, position = marks.probability[mine], marks.position[mine]
+    hits, dropped = (_hits(position, *pair) for pair in zip((nodules, excluded), theirs, strict=True))
     best = np.where(hits, probability[:, None], MISSED).max(0, initial=MISSED)
     return best, probability[~hits.any(1) & ~dropped.any(1)]
 
 
-def _hits(position: Floats, findings: Findings, name: str) -> NDArray[np.bool_]:
+def _hits(position: Floats, findings: Findings, there: Indices) -> NDArray[np.bool_]:
     """Return which marks hit which findings of a scan, ``[marks, findings]``."""
-    there = findings.scan == name
     return cdist(position, findings.position[there]) < findings.radius[there]
 
 

@@ -44,13 +44,7 @@ class DetectionMaterial:
 
     def scans_of(self, rows: np.ndarray) -> tuple[str, ...]:
         """Return the scans that some candidates lie in, and those of their part of a given split that have none."""
-        candidates, patches = self.candidates, self.candidates.patches
-        there = _few(patches.subjects, rows)
-        if candidates.scan_split is not None:
-            empty = set(candidates.scans) - set(_few(patches.subjects, np.arange(len(patches))))
-            parts = dict(zip(candidates.scans, candidates.scan_split.tolist(), strict=True))
-            there |= {name for name in empty if parts[name] in _few(patches.split, rows)}
-        return tuple(name for name in candidates.scans if name in there)
+        return self.candidates.scans_of(rows)
 
 
 def detection_material(
@@ -75,11 +69,6 @@ def detection_material(
             f"{len(material.scans_of(splits.test))} scans; give other test scans or a larger data.test_fraction"
         )
     return material
-
-
-def _few(values: np.ndarray | None, rows: np.ndarray) -> set[str]:
-    """Return the different values of some rows."""
-    return set() if values is None else set(values[rows].tolist())
 
 
 def _balanced(labels: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -14,20 +14,22 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isotypic.data.candidates import CLASS, CLASSES, DIAMETER, CandidateSet, Points, read_points
+from isotypic.data.candidates import CLASS, CLASSES, DIAMETER, CandidateSet, Points, places, read_points
 from isotypic.data.config import CandidateDataConfig
 from isotypic.data.extraction import Extraction, Progress, extracted
 from isotypic.data.image_set import ImageSet, check_labels
 from isotypic.data.patches import Lattice
 from isotypic.data.readers.scan import scan_name
 from isotypic.data.readers.tree import open_tree
+from isotypic.data.scan_listing import ScanListing
 from isotypic.errors import RequestError
 
 _CANDIDATES = ("candidates_V2.csv", "candidates.csv")
@@ -59,8 +61,37 @@ def load(config: CandidateDataConfig, cache: Path, progress: Progress | None = N
         progress: told of how many scans the patches are cut out.
 
     Raises:
-        RequestError: no path, no scans, a file is missing, damaged or of another layout, two files are of one scan, a
-            point lies in a scan that has no file, a class is neither 0 nor 1, or a subset is not there.
+        RequestError: what :func:`listed` refuses, a point lies in a scan that has no file, or a scan cannot be read.
+    """
+    found = listed(config)
+    if config.missing == "refuse":
+        found.refuse_absent(config.path)
+    candidates = found.candidates
+    what = Extraction(
+        found.files, candidates.scan, candidates.position, Lattice(config.size, config.spacing), config.window
+    )
+    images, outside = extracted(what, cache, progress)
+    patches = ImageSet(
+        name=found.name,
+        images=images,
+        labels=found.labels,
+        classes=CLASSES,
+        subjects=candidates.scan,
+        split=found.split,
+    )
+    position = candidates.position
+    return CandidateSet(patches, position, found.nodules, found.excluded, found.scans, outside, found.scan_split)
+
+
+def listed(config: CandidateDataConfig) -> ScanListing:
+    """Return what the folder says of its scans; none is opened.
+
+    Args:
+        config: ``path`` is the folder; ``missing`` is left to the caller.
+
+    Raises:
+        RequestError: no path, no scans, a table is missing, damaged or of another layout, two files are of one scan, no
+            point lies in a scan that has a file, a class is neither 0 nor 1, or a subset is not there.
     """
     if config.path is None:
         raise RequestError("the data set 'luna16' needs a path to its folder: give --data PATH")
@@ -68,31 +99,21 @@ def load(config: CandidateDataConfig, cache: Path, progress: Progress | None = N
         raise RequestError(f"{config.path}: no such folder; expected that of LUNA16, unpacked")
     names = open_tree(config.path).names
     files = _files(config.path, names)
+    scans = sorted(files)
     parts = _parts(config, files)
-    candidates = _present(config, files, _candidates(config.path, names))
-    candidates = candidates[_kept(candidates, config, parts)]
-    labels = candidates.value.astype(np.int64)
-    check_labels("luna16", labels, CLASSES)  # before hours of cutting, not after
-    what = Extraction(
-        {name: file.path for name, file in files.items()},
-        candidates.scan,
-        candidates.position,
-        Lattice(config.size, config.spacing),
-        config.window,
+    read = _candidates(config.path, names), read_points(_table(config.path, names, _NODULES), DIAMETER)
+    candidates, nodules = (_present(config.path, scans, points) for points in read)
+    candidates = candidates[_kept(candidates, config, scans, parts)]
+    check_labels("luna16", candidates.value.astype(np.int64), CLASSES)  # before hours of cutting, not after
+    return ScanListing(
+        "luna16",
+        {name: files[name].path for name in scans},
+        candidates,
+        nodules,
+        _excluded(config.path, names, scans),
+        None if parts is None else np.array([parts[name] for name in scans]),
+        _absent(scans, *read),
     )
-    nodules = _present(config, files, read_points(_table(config.path, names, _NODULES), DIAMETER))
-    excluded = _excluded(config.path, names, files)
-    images, outside = extracted(what, cache, progress)
-    patches = ImageSet(
-        name="luna16",
-        images=images,
-        labels=labels,
-        classes=CLASSES,
-        subjects=candidates.scan,
-        split=_split(candidates.scan, parts),
-    )
-    scans = tuple(sorted(files))
-    return CandidateSet(patches, candidates.position, nodules, excluded, scans, outside, _split(np.array(scans), parts))
 
 
 def _files(folder: Path, names: Iterable[str]) -> dict[str, _File]:
@@ -144,44 +165,46 @@ def _candidates(folder: Path, names: Iterable[str]) -> Points:
     return candidates
 
 
-def _excluded(folder: Path, names: tuple[str, ...], files: Mapping[str, _File]) -> Points:
+def _excluded(folder: Path, names: tuple[str, ...], scans: Sequence[str]) -> Points:
     """Return what is excluded in these scans; the table may be absent, or without rows."""
     if not any(PurePosixPath(name).name in _EXCLUDED for name in names):
         return Points.none()
     excluded = read_points(_table(folder, names, _EXCLUDED), DIAMETER, least=0)
-    return excluded[np.isin(excluded.scan, list(files))]
+    return excluded[places(excluded.scan, scans) >= 0]
 
 
-def _present(config: CandidateDataConfig, files: Mapping[str, _File], points: Points) -> Points:
+def _present(folder: Path, scans: Sequence[str], points: Points) -> Points:
     """Return the points in scans that have a file.
 
     Raises:
-        RequestError: some have none, and are not to be left out; or all have none.
+        RequestError: none has one.
     """
-    there = np.isin(points.scan, list(files))
-    if there.all():
-        return points
-    absent, count = np.unique(points.scan[~there], return_counts=True)
-    if config.missing == "refuse":
-        raise RequestError(
-            f"{config.path}: no file of scan {str(absent[0])!r}, in which {count[0]} points lie ({len(absent)} such "
-            "scans); add it, or leave them out with --set data.missing=skip"
-        )
+    there = places(points.scan, scans) >= 0
     if not there.any():
-        raise RequestError(f"{config.path}: none of the {len(points)} points lies in one of the {len(files)} scans")
+        raise RequestError(
+            f"{folder}: none of the {len(points)} points lies in one of the {len(scans)} scans; the first is of "
+            f"{str(points.scan[0])!r}, and no file is named so"
+        )
     return points[there]
 
 
-def _kept(candidates: Points, config: CandidateDataConfig, parts: Mapping[str, str] | None) -> NDArray[np.bool_]:
+def _absent(scans: Sequence[str], *tables: Points) -> dict[str, int]:
+    """Return how many points lie in every scan that has no file."""
+    names = [name for points in tables for name in points.scan[places(points.scan, scans) < 0].tolist()]
+    return dict(sorted(Counter(names).items()))
+
+
+def _kept(
+    candidates: Points, config: CandidateDataConfig, scans: Sequence[str], parts: Mapping[str, str] | None
+) -> NDArray[np.bool_]:
     """Return which candidates are kept: all nodules, and of every scan that is not of the test some of the others."""
     kept = np.ones(len(candidates), dtype=bool)
     if config.negatives is None:
         return kept
-    names, owner = np.unique(candidates.scan, return_inverse=True)
-    others = np.flatnonzero(candidates.value == 0)
+    owner, others = places(candidates.scan, scans), np.flatnonzero(candidates.value == 0)
     others = others[np.argsort(owner[others], kind="stable")]
-    ends = np.searchsorted(owner[others], np.arange(len(names) + 1))
-    for name, start, end in zip(names.tolist(), ends[:-1], ends[1:], strict=True):
+    ends = np.searchsorted(owner[others], np.arange(len(scans) + 1))
+    for name, start, end in zip(scans, ends[:-1], ends[1:], strict=True):
         if end - start > config.negatives and not (parts is not None and parts[name] == "test"):
             digest = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
             generator = np.random.default_rng([config.negatives_seed, digest])
@@ -201,10 +224,3 @@ def _parts(config: CandidateDataConfig, files: Mapping[str, _File]) -> dict[str,
         known = ", ".join(f"subset{subset}" for subset in sorted(there)) or "none"
         raise RequestError(f"{config.path}: no scans in a folder subset{absent[0]}; there are {known}")
     return {name: asked.get(-1 if file.subset is None else file.subset, "train") for name, file in files.items()}
-
-
-def _split(scans: NDArray[np.str_], parts: Mapping[str, str] | None) -> NDArray[np.str_] | None:
-    if parts is None:
-        return None
-    names, owner = np.unique(scans, return_inverse=True)
-    return np.array([parts[name] for name in names.tolist()])[owner]

@@ -10,7 +10,9 @@ from isotypic.data.candidates import CandidateSet
 from isotypic.data.config import CandidateDataConfig
 from isotypic.data.datasets import luna16
 from isotypic.data.extraction import Progress
+from isotypic.data.scan_listing import ScanListing
 from isotypic.data.synthetic import nodules
+from isotypic.errors import RequestError
 
 TEST, VALIDATION = (9,), (8,)
 """Subsets, as the generator's convention is."""
@@ -26,8 +28,28 @@ def load(config: CandidateDataConfig, cache: Path, progress: Progress | None = N
         progress: told how many scans are made, then of how many the patches are cut out.
 
     Raises:
-        RequestError: SimpleITK is missing, or the disk is too small.
+        RequestError: a path is given, SimpleITK is missing, or the disk is too small.
     """
+    found = luna16.load(_made(config, cache, progress), cache, progress)
+    return replace(found, patches=replace(found.patches, name="nodules"))
+
+
+def listed(config: CandidateDataConfig, cache: Path, progress: Progress | None = None) -> ScanListing:
+    """Make the scans that are not in the cache yet, and return what is known of them; arguments as of :func:`load`."""
+    return replace(luna16.listed(_made(config, cache, progress)), name="nodules")
+
+
+def _made(config: CandidateDataConfig, cache: Path, progress: Progress | None) -> CandidateDataConfig:
+    """Make the scans, and return the request for their folder.
+
+    Raises:
+        RequestError: a path is given, which would be ignored.
+    """
+    if config.path is not None:
+        raise RequestError(
+            f"the data set 'nodules' is made and reads no path, received {config.path}; "
+            "leave data.path out, or read the folder as luna16"
+        )
     digest = sha256(f"{nodules.FORMAT}\0{config.nodules.model_dump_json()}".encode()).hexdigest()[:24]
     folder = cache / f"nodules-{digest}"
     nodules.write(config.nodules, folder, progress or _unheard)
@@ -35,8 +57,7 @@ def load(config: CandidateDataConfig, cache: Path, progress: Progress | None = N
         "test_subsets": config.test_subsets or TEST,
         "validation_subsets": config.validation_subsets or VALIDATION,
     }
-    found = luna16.load(config.model_copy(update={"path": folder, **parts}), cache, progress)
-    return replace(found, patches=replace(found.patches, name="nodules"))
+    return config.model_copy(update={"path": folder, **parts})
 
 
 def _unheard(done: int, total: int) -> None:

@@ -36,11 +36,15 @@ class Copies:
     @property
     def warnings(self) -> list[str]:
         """What is wrong with them, a sentence each."""
+        return self.said("image")
+
+    def said(self, unit: str) -> list[str]:
+        """Say what is wrong with them, by what they are called."""
         found = [
             (self.across, "a copy in another part of the split: figures there are too good"),
             (self.contradicting, "a copy of another class"),
         ]
-        return [f"{_counted(count)} {what}" for count, what in found if count]
+        return [f"{_counted(count, unit)} {what}" for count, what in found if count]
 
 
 def pixel_hash(image: np.ndarray) -> bytes:
@@ -68,5 +72,5 @@ def find_copies(hashes: Sequence[bytes], parts: np.ndarray, labels: np.ndarray, 
     return Copies(len(table), int(across.sum()), int(contradicting.sum()), examples)
 
 
-def _counted(count: int) -> str:
-    return "1 image has" if count == 1 else f"{count:,} images have"
+def _counted(count: int, unit: str) -> str:
+    return f"1 {unit} has" if count == 1 else f"{count:,} {unit}s have"

@@ -19,6 +19,8 @@ from isotypic.data.geometry import Geometry
 from isotypic.data.readers.itk import geometry_of, header, itk, voxels_of
 from isotypic.errors import RequestError, unknown
 
+_MAGIC, _MAGIC_END = b"DICM", 132
+
 _OFF = 0.1
 """Share of a step by which a slice may lie beside its place."""
 
@@ -53,16 +55,57 @@ def read_series(folder: Path, uid: str | None = None) -> Series:
             cannot be read, lies at the place of another or differs from the others in size; slices are missing or
             unevenly far apart.
     """
+    found = series_slices(folder, uid)
+    if len(found.files) == 1:
+        return Series(found.uid, voxels_of(found.files[0], found.readers[0]), found.geometry)
     reader = itk(folder).ImageSeriesReader()
-    by_uid = _files(folder, reader)
+    reader.SetFileNames([str(file) for file in found.files])
+    return Series(found.uid, voxels_of(folder, reader), found.geometry)
+
+
+@dataclass(frozen=True, eq=False)
+class Slices:
+    """What the headers of a series say.
+
+    Attributes:
+        uid: of the series.
+        files: of the slices, in their order.
+        readers: of their headers.
+        geometry: where they lie.
+    """
+
+    uid: str
+    files: Sequence[Path]
+    readers: Sequence[Any]
+    geometry: Geometry
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(z, y, x) voxels; one file may hold all slices."""
+        x, y, z = self.readers[0].GetSize()
+        return len(self.files) if len(self.files) > 1 else z, y, x
+
+
+def series_slices(folder: Path, uid: str | None = None) -> Slices:
+    """Read the headers of a DICOM series; arguments and errors as of :func:`read_series`."""
+    by_uid = _files(folder, itk(folder).ImageSeriesReader())
     uid = _chosen(folder, list(by_uid), uid)
     files = by_uid[uid]
-    slices = [header(file) for file in files]
-    if len(files) == 1:
-        return Series(uid, voxels_of(files[0], slices[0]), geometry_of(slices[0]))
-    geometry = _stacked(folder, files, slices)
-    reader.SetFileNames([str(file) for file in files])
-    return Series(uid, voxels_of(folder, reader), geometry)
+    readers = [header(file) for file in files]
+    return Slices(uid, files, readers, geometry_of(readers[0]) if len(files) == 1 else _stacked(folder, files, readers))
+
+
+def holds_slices(folder: Path) -> bool:
+    """Return whether a file that lies directly in a folder is DICOM: it says so after 128 bytes."""
+    return any(_is_dicom(path) for path in sorted(folder.iterdir()) if path.is_file())
+
+
+def _is_dicom(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(_MAGIC_END)[-len(_MAGIC) :] == _MAGIC
+    except OSError:
+        return False
 
 
 def _files(folder: Path, reader: Any) -> dict[str, list[Path]]:

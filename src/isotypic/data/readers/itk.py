@@ -61,6 +61,11 @@ def geometry_of(image: Any) -> Geometry:
     return Geometry(image.GetOrigin(), image.GetSpacing(), image.GetDirection())
 
 
+def value_type(path: Path, reader: Any) -> str:
+    """Return the type of the values of a reader's file in words, such as ``16-bit signed integer``."""
+    return str(itk(path).GetPixelIDValueAsString(reader.GetPixelID()))
+
+
 def voxels_of(path: Path, reader: Any) -> np.ndarray:
     """Read the voxels ``[z, y, x]`` of a file or a series.
 

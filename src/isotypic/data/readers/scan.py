@@ -3,7 +3,7 @@
 ============================  ===================================================================================
 format                        what is checked beside what ITK checks
 ============================  ===================================================================================
-MetaImage (.mhd, .mha)        the file of the voxels that a header names is there
+MetaImage (.mhd, .mha)        the file of the voxels that a header names is there, and not too short
 NIfTI (.nii, .nii.gz)         the file is as long as its header says: ITK reads zeros where it ends too early
 NRRD (.nrrd)
 folder with a DICOM series    see :mod:`isotypic.data.readers.dicom`
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -24,8 +25,9 @@ from typing import Any
 import numpy as np
 
 from isotypic.data.geometry import Geometry
-from isotypic.data.readers.dicom import read_series
-from isotypic.data.readers.itk import geometry_of, header, unreadable, voxels_of
+from isotypic.data.readers.dicom import holds_slices, read_series, series_slices
+from isotypic.data.readers.itk import geometry_of, header, unreadable, value_type, voxels_of
+from isotypic.data.readers.tree import open_tree
 from isotypic.errors import RequestError
 from isotypic.files import file_state
 
@@ -33,7 +35,7 @@ SUFFIXES = (".mhd", ".mha", ".nii", ".nii.gz", ".nrrd")
 
 _CHUNK = 1 << 22
 _HEADER_BYTES = 1 << 16
-_DATA_FILE = b"ElementDataFile"
+_SAMPLE = 1 << 18
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +51,74 @@ class Scan:
     name: str
     voxels: np.ndarray
     geometry: Geometry
+
+
+@dataclass(frozen=True, eq=False)
+class ScanHeader:
+    """What is known of a scan without its voxels.
+
+    Attributes:
+        name: as of the scan.
+        shape: (z, y, x) voxels.
+        value_type: of the voxels in words, such as ``16-bit signed integer``.
+        geometry: as of the scan.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    value_type: str
+    geometry: Geometry
+
+
+def read_header(path: Path) -> ScanHeader:
+    """Read the header of a scan, of a DICOM series those of all slices; what is packed is not unpacked.
+
+    Args:
+        path: a file, or the folder of a DICOM series.
+
+    Raises:
+        RequestError: as :func:`read_scan`, but for what only the voxels show.
+    """
+    path = Path(path)
+    if path.is_dir():
+        found = series_slices(path)
+        said = ScanHeader(found.uid, found.shape, value_type(path, found.readers[0]), found.geometry)
+    else:
+        name, reader = _opened(path, unpack=False)
+        x, y, z = reader.GetSize()
+        said = ScanHeader(name, (z, y, x), value_type(path, reader), geometry_of(reader))
+    _refuse_flat(path, said.shape)
+    return said
+
+
+def scans_in(path: Path) -> list[Path]:
+    """Return the scans at a path: the file; all files of scans below a folder; or the folders with DICOM slices."""
+    if path.is_file():
+        return [path]
+    files = [path / name for name in open_tree(path).names if scan_name(Path(name)) is not None]
+    folders = [path, *sorted(folder for folder in path.rglob("*") if folder.is_dir())]
+    return files or [folder for folder in folders if holds_slices(folder)]
+
+
+def scan_sample(path: Path) -> bytes:
+    """Return a piece of the middle of the file that has a scan's voxels, and its length: what a copy has, too.
+
+    Args:
+        path: the file of the scan; of the folder of a series its place is returned, as slices name their series.
+
+    Raises:
+        RequestError: it cannot be read.
+    """
+    if path.is_dir():
+        return str(path.resolve()).encode()
+    part = (path, *_data_files(path))[-1]
+    try:
+        length = part.stat().st_size
+        with part.open("rb") as file:
+            file.seek(max(0, length // 2 - _SAMPLE // 2))
+            return length.to_bytes(8, "big") + file.read(_SAMPLE)
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def read_scan(path: Path, *, series: str | None = None) -> Scan:
@@ -98,6 +168,12 @@ def scan_state(file: Path) -> str:
 
 
 def _of_file(path: Path) -> Scan:
+    name, reader = _opened(path, unpack=True)
+    return Scan(name, voxels_of(path, reader), geometry_of(reader))
+
+
+def _opened(path: Path, *, unpack: bool) -> tuple[str, Any]:
+    """Return the name of a scan and the reader of its file, which is as long as its header says."""
     name = scan_name(path)
     if name is None:
         raise RequestError(f"{path}: expected a scan: one of {', '.join(SUFFIXES)}, or the folder of a DICOM series")
@@ -105,22 +181,27 @@ def _of_file(path: Path) -> Scan:
         if not part.is_file():
             raise _missing(path, part)
     reader = header(path)
-    if path.name.lower().endswith((".nii", ".nii.gz")):
+    if unpack or path.suffix.lower() != ".gz":
         _refuse_short(path, reader)
-    return Scan(name, voxels_of(path, reader), geometry_of(reader))
+    return name, reader
 
 
 def _data_files(path: Path) -> list[Path]:
     """Return the file in which a MetaImage header says that its voxels are."""
+    name = _fields(path).get("ElementDataFile", "")
+    return [path.parent / name] if name and not _of_several(name) else []
+
+
+def _fields(path: Path) -> dict[str, str]:
+    """Return what a MetaImage header says."""
     if path.suffix.lower() != ".mhd" or not path.is_file():
-        return []
+        return {}
     try:
         with path.open("rb") as file:
-            lines = file.read(_HEADER_BYTES).splitlines()
+            lines = file.read(_HEADER_BYTES).decode(errors="replace").splitlines()
     except OSError as error:
         raise unreadable(path, error) from error
-    named = [line.partition(b"=")[2].strip().decode(errors="replace") for line in lines if line.startswith(_DATA_FILE)]
-    return [path.parent / name for name in named if name and not _of_several(name)]
+    return {key.strip(): value.strip() for key, _, value in (line.partition("=") for line in lines)}
 
 
 def _of_several(name: str) -> bool:
@@ -135,9 +216,15 @@ def _missing(path: Path, part: Path) -> RequestError:
 
 
 def _refuse_short(path: Path, reader: Any) -> None:
-    """Refuse a NIfTI file that ends before its voxels do."""
-    bits, start = (float(reader.GetMetaData(key)) for key in ("bitpix", "vox_offset"))
-    needed, found = int(start + np.prod(reader.GetSize(), dtype=np.int64) * bits / 8), _length(path)
+    """Refuse a NIfTI or MetaImage file that ends before its voxels do."""
+    start, bits, part = 0.0, float(value_type(path, reader).partition("-")[0]), path
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        bits, start = (float(reader.GetMetaData(key)) for key in ("bitpix", "vox_offset"))
+    elif _fields(path).get("CompressedData", "").lower() == "true" or not _data_files(path):
+        return
+    else:
+        (part,) = _data_files(path)
+    needed, found = int(start + np.prod(reader.GetSize(), dtype=np.int64) * bits / 8), _length(part)
     if found < needed:
         raise RequestError(f"{path}: cut short: its header says {needed} bytes, received {found}; fetch the file again")
 
@@ -153,11 +240,13 @@ def _length(path: Path) -> int:
         raise RequestError(f"{path}: cut short or damaged ({error}); fetch the file again") from error
 
 
+def _refuse_flat(path: Path, shape: Sequence[int]) -> None:
+    if min(shape) < 2:
+        raise RequestError(f"{path}: expected a volume of two voxels at least along z, y and x, received {list(shape)}")
+
+
 def _refuse_senseless(path: Path, voxels: np.ndarray) -> None:
-    if min(voxels.shape) < 2:
-        raise RequestError(
-            f"{path}: expected a volume of two voxels at least along z, y and x, received {list(voxels.shape)}"
-        )
+    _refuse_flat(path, voxels.shape)
     strange = 0 if voxels.dtype.kind != "f" else int(voxels.size - np.isfinite(voxels).sum())
     if strange:
         raise RequestError(f"{path}: {strange} of {voxels.size} voxels are NaN or infinite; repair the scan")
