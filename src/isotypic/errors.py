@@ -1,7 +1,8 @@
-"""The one kind of error that a user's request can cause.
+"""The kind of error that a user's request can cause, and that of work which failed.
 
 A :class:`RequestError` says in one line what was expected, what came and what to do. The command line prints
-that line and exits with code 2; a programme may catch it as a ``ValueError``.
+that line and exits with code 2; a programme may catch it as a ``ValueError``. A :class:`RunFailed` says in one line
+what went wrong with a request that was right; the code is 1.
 """
 
 from __future__ import annotations
@@ -12,6 +13,10 @@ from difflib import get_close_matches
 
 class RequestError(ValueError):
     """The request was wrong: bad input, an impossible option, a missing file."""
+
+
+class RunFailed(RuntimeError):
+    """The request was right, and a process that carried it out failed."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> RequestError:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from isotypic import __version__
-from isotypic.errors import RequestError
+from isotypic.errors import RequestError, RunFailed
 
 COMMANDS = {
     "study": "Answer the question: build the symmetry in, or augment the data?",
@@ -49,6 +49,12 @@ def application(asked: str | None) -> typer.Typer:
     return app
 
 
+def run(arguments: list[str]) -> None:
+    """Run one command line as a process of several does; what goes wrong is raised."""
+    words = [word for word in arguments if not word.startswith("-")]
+    application(words[0] if words else None)(arguments, standalone_mode=False)
+
+
 def main() -> None:
     """Run the command line and exit with its code."""
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -58,6 +64,9 @@ def main() -> None:
     except RequestError as error:
         errors.print(f"[bold red]error:[/] {escape(str(error))}")
         sys.exit(2)
+    except RunFailed as error:
+        errors.print(f"[bold red]failed:[/] {escape(str(error))}")
+        sys.exit(1)
     except KeyboardInterrupt:
         resumed = " ".join(words).startswith(RESUMED)
         errors.print("stopped; the same command goes on from here" if resumed else "stopped")

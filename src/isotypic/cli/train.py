@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,21 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from isotypic.cli.data_request import shown
-from isotypic.cli.options import TESTED_UNDER, Data, Device, Out, Recipe, Seed, Set
+from isotypic.cli.options import (
+    TESTED_UNDER,
+    Data,
+    Device,
+    Launched,
+    Master,
+    Out,
+    Processes,
+    Recipe,
+    Seed,
+    Set,
+)
 from isotypic.cli.tables import evaluation_table
+from isotypic.distributed.command import Command
+from isotypic.distributed.launch import Launch, launched
 from isotypic.errors import RequestError
 from isotypic.groups.catalogue import named
 from isotypic.models.packaged import DESCRIPTION
@@ -26,6 +40,9 @@ from isotypic.tasks.pace import Pace
 from isotypic.tasks.ranks import leads
 from isotypic.tasks.recipe import read_recipe, recipe_of, with_request
 
+RUN = "isotypic.cli.main:run"
+"""What every process of several calls."""
+
 EXAMPLE = "Example: isotypic train digits --out runs/one --set model.group=p4 --set augmentation=none"
 
 
@@ -36,17 +53,26 @@ def command(
     set_: Set = None,
     seed: Seed = 0,
     device: Device = "cpu",
+    launch: Launched = Launch.LOCAL,
+    processes: Processes = 1,
+    master: Master = None,
 ) -> None:
     """Train on all training images, test upright and turned, and write weights.safetensors and run.yaml.
 
-    A training that was stopped goes on when the same command is given again. On several devices: torchrun
-    --nproc-per-node 4 --no-python isotypic train ..., each with its share of every batch.
+    A training that was stopped goes on when the same command is given again. --launch torchrun --processes 4 trains by
+    four processes, each with its share of every batch; --launch spark by those of a Spark cluster.
     """
     console = Console(quiet=not leads())
     settings = recipe_of(with_request(read_recipe(recipe), data, set_ or []))
     system = system_of(settings)
     group = named(system.group(settings), settings.axes)
     folder = out or Path("runs") / f"{settings.name}-{group.name}-seed{seed}"
+    if launch is not Launch.LOCAL:
+        words = (recipe, *_words(data, folder, set_ or [], seed, device))
+        launched(launch, Command(RUN, ("train", *words)), processes, master, folder, gpu=device == "cuda")
+        return
+    if processes > 1 or master is not None:
+        raise RequestError("expected --launch torchrun or spark with --processes or --master, received local")
     kept = folder / CHECKPOINT_FILE
     if kept.exists():
         console.print(f"going on from {kept}", highlight=False, soft_wrap=True)
@@ -63,6 +89,15 @@ def command(
         return
     console.print(_table(job.group.order, about.measure, finished))
     console.print(f"run: {folder.resolve()}", highlight=False, soft_wrap=True)
+
+
+def _words(data: Path | None, folder: Path, assignments: list[str], seed: int, device: str) -> Iterator[str]:
+    """Yield the words of the command that every process carries out."""
+    if data is not None:
+        yield from ("--data", str(data.resolve()))
+    yield from ("--out", str(folder.resolve()), "--seed", str(seed), "--device", device)
+    for assignment in assignments:
+        yield from ("--set", assignment)
 
 
 def _followed(

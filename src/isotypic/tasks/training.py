@@ -156,6 +156,9 @@ def quiet_lightning() -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"lightning\..*")
+    warnings.filterwarnings(
+        "ignore", message="Grad strides do not match bucket view strides"
+    )  # of kernels of one channel
 
 
 class _Resumable(Protocol):

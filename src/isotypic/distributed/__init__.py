@@ -1,0 +1,1 @@
+"""Training by several processes: what starts them, on one machine or on a Spark cluster."""
