@@ -40,3 +40,7 @@ def killed(arguments):
 
 def refused_by_all(arguments):
     raise RequestError("expected more, received less: give more")
+
+
+def broken_by_all(arguments):
+    raise OSError("no space left")

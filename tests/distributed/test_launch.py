@@ -7,8 +7,8 @@ import pytest
 
 from isotypic.distributed.command import Command, thread_limits, told
 from isotypic.distributed.launch import Launch, launched
-from isotypic.distributed.rank import FAILURE, entry_of, failed
-from isotypic.distributed.spark import Seen, _cause, _difference, _slots
+from isotypic.distributed.rank import entry_of, run
+from isotypic.distributed.spark import Seen, _difference, _slots, cause_of, run_rank
 from isotypic.distributed.torchrun import by_torchrun
 from isotypic.errors import RequestError, RunFailed
 
@@ -38,16 +38,19 @@ def test_a_cause_of_many_lines_is_told_by_its_last():
     assert isinstance(told(0, "RequestError: no"), RequestError)
 
 
-def test_a_failure_travels_as_a_line(monkeypatch):
-    monkeypatch.setenv("RANK", "2")
-    found = FAILURE.search(f"before\n{failed(RequestError('expected a, received b'))}\nafter")
-    assert str(told(int(found[1]), found[2])) == "rank 2: expected a, received b"
-    assert str(_cause(f"Py4JJavaError\n{failed(OSError('full'))}\n")) == "rank 2 failed: OSError: full"
-    assert str(_cause("Py4JJavaError: x\n  SparkException: lost")).endswith("failed: SparkException: lost")
+def test_the_rank_that_failed_first_on_a_cluster_is_told_and_nothing_is_left(tmp_path, monkeypatch):
+    told_in = tmp_path / ".failed-0"
+    for rank, does in (("2", "refused_by_all"), ("0", "broken_by_all")):
+        monkeypatch.setenv("RANK", rank)
+        with pytest.raises((RequestError, OSError)):
+            run_rank(f"ranked:{does}", (), str(told_in))
+    assert str(cause_of(told_in, "Py4JJavaError")) == "rank 2: expected more, received less: give more"
+    assert not list(tmp_path.iterdir())
+    assert str(cause_of(told_in, "Py4JJavaError: x\n  SparkException: lost\n at y")).endswith("SparkException: lost")
 
 
 def test_an_entry_is_a_function_of_a_module():
-    assert entry_of("isotypic.distributed.rank:failed") is failed
+    assert entry_of("isotypic.distributed.rank:run") is run
 
 
 def test_the_cores_are_shared_unless_it_is_said_otherwise(monkeypatch):

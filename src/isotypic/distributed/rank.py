@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -15,21 +13,12 @@ from torch.distributed.elastic.multiprocessing.errors import record
 
 from isotypic.errors import RequestError
 
-FAILURE = re.compile(r"isotypic-rank-failed (\d+) (.*)")
-"""What a failed rank prints: its number and the cause."""
-
 
 def entry_of(entry: str) -> Callable[[list[str]], object]:
     """Return the function that ``module:function`` names."""
     module, _, function = entry.partition(":")
     found: Callable[[list[str]], object] = getattr(import_module(module), function)
     return found
-
-
-def failed(error: BaseException) -> str:
-    """Return the line that tells of a failure, for :data:`FAILURE`."""
-    cause = " ".join(f"{type(error).__name__}: {error}".split())
-    return f"isotypic-rank-failed {os.environ.get('RANK', '0')} {cause}"
 
 
 def run(entry: str, arguments: list[str]) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 from isotypic import __version__
 from isotypic.distributed.command import Command, refuse_count, thread_limits, told
-from isotypic.distributed.rank import FAILURE, entry_of, failed
+from isotypic.distributed.rank import entry_of
 from isotypic.errors import RequestError, RunFailed
 
 QUIET = {
@@ -65,43 +65,50 @@ def by_spark(command: Command, processes: int, *, master: str | None, folder: Pa
                 f"{processes} processes: give --processes {slots}, or more cores"
             )
         _refuse_executors(spark, processes, folder)
-        _distribute(command, processes, gpu)
+        _distribute(command, processes, folder, gpu)
 
 
-def _distribute(command: Command, processes: int, gpu: bool) -> None:
+def _distribute(command: Command, processes: int, folder: Path, gpu: bool) -> None:
     from pyspark.ml.torch.distributor import TorchDistributor  # noqa: PLC0415 - an extra
 
     distributor = TorchDistributor(num_processes=processes, local_mode=False, use_gpu=gpu)
+    told_in = folder.resolve() / f".failed-{uuid.uuid4().hex}"
     try:
-        distributor.run(run_rank, command.entry, command.arguments)
-    except Exception as error:  # Py4J's, with the output of the task in its text
-        raise _cause(str(error)) from error
+        distributor.run(run_rank, command.entry, command.arguments, str(told_in))
+    except Exception as error:
+        raise cause_of(told_in, str(error)) from error
 
 
-def run_rank(entry: str, arguments: tuple[str, ...]) -> None:
+def run_rank(entry: str, arguments: tuple[str, ...], told_in: str) -> None:
     """Do what a rank does; TorchDistributor calls it on an executor.
 
     Args:
         entry: ``module:function``.
         arguments: of the command.
+        told_in: start of the path of the file, on the disk that all share, in which it says why it failed.
     """
-    function = entry_of(entry)
     try:
-        function(list(arguments))
+        entry_of(entry)(list(arguments))
     except Exception as error:
-        print(failed(error), flush=True)
+        Path(f"{told_in}-{os.environ['RANK']}").write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
         raise
 
 
-def _cause(text: str) -> RequestError | RunFailed:
-    """Return the error of the first rank that said why it failed in the output of the tasks."""
-    found = FAILURE.search(text)
-    if found:
-        return told(int(found[1]), found[2])
-    if "barrier" in text.lower() and "slots" in text.lower():
-        return RequestError("expected a slot a process, the Spark cluster has fewer: give fewer --processes")
-    lines = [line.strip() for line in text.splitlines() if "Error" in line or "Exception" in line]
-    return RunFailed(f"a rank on the Spark cluster failed: {lines[-1] if lines else text.strip()[:500]}")
+def cause_of(told_in: Path, otherwise: str) -> RequestError | RunFailed:
+    """Return the error of the rank that failed first, and remove what the ranks wrote.
+
+    Args:
+        told_in: start of the paths of their files.
+        otherwise: what Spark says, where no rank said anything.
+    """
+    files = sorted(told_in.parent.glob(f"{told_in.name}-*"), key=lambda file: file.stat().st_mtime_ns)
+    causes = [told(int(file.name.rpartition("-")[2]), file.read_text(encoding="utf-8")) for file in files]
+    for file in files:
+        file.unlink()
+    if causes:
+        return causes[0]
+    lines = [line.strip() for line in otherwise.splitlines() if "Error" in line or "Exception" in line]
+    return RunFailed(f"a rank on the Spark cluster failed: {lines[-1] if lines else otherwise.strip()[:500]}")
 
 
 @contextmanager
