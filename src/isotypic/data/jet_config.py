@@ -68,10 +68,15 @@ class MadeJetsConfig(Config):
     kinds: tuple[Kind, ...] = Field(
         ("w", "z", "t"), min_length=1, description="what they come from; as many of each: g, q, w, z, t"
     )
-    file_rows: int = Field(1000, ge=1, le=100_000, description="jets a file; what one process makes at once")
+    file_rows: int = Field(
+        2000, ge=1, le=100_000, description="jets a file; what one process makes at once; counts are a multiple of it"
+    )
     particles: int = Field(100, ge=1, le=1000, description="particles of a jet that are kept, those of largest pT")
     pt: tuple[GeV, GeV] = Field(
         (800, 1600), description="transverse momenta of the jets in GeV; of the small generator always 800 to 1600"
+    )
+    underlying: bool = Field(
+        False, description="of pythia: other partons of the protons interact too, and widen the peaks of the mass"
     )
     seed: int = Field(0, ge=0, description="seed of the jets; more jets leave the files before them as they are")
 
@@ -79,6 +84,7 @@ class MadeJetsConfig(Config):
     def _sensible(self) -> MadeJetsConfig:
         if not self.pt[0] < self.pt[1]:
             raise ValueError(f"pt: expected [low, high] with low < high, received {list(self.pt)}")
+        _refuse_parts(self.count, self.file_rows)
         return self
 
 
@@ -91,8 +97,18 @@ class MadeEventsConfig(Config):
     count: int = Field(10_000, ge=1, le=10_000_000, description="events")
     signal: float = Field(0.01, ge=0, le=1, description="share of events with W' -> X Y")
     masses: tuple[GeV, GeV, GeV] = Field((3500, 500, 100), description="of W', X and Y in GeV")
-    file_rows: int = Field(1000, ge=1, le=100_000, description="events a file")
-    seed: int = Field(0, ge=0, description="seed of the events")
+    file_rows: int = Field(2000, ge=1, le=100_000, description="events a file; counts are a multiple of it")
+    seed: int = Field(0, ge=0, description="seed of the events; more events leave the files before them as they are")
+
+    @model_validator(mode="after")
+    def _whole(self) -> MadeEventsConfig:
+        _refuse_parts(self.count, self.file_rows)
+        return self
+
+
+def _refuse_parts(count: int, file_rows: int) -> None:
+    if count % file_rows and count > file_rows:
+        raise ValueError(f"count: expected a multiple of file_rows = {file_rows}, received {count}")
 
 
 class JetSources(Config):
