@@ -45,7 +45,7 @@ class AntiKt:
         self._definition = self._fastjet.JetDefinition(self._fastjet.antikt_algorithm, radius)
 
     def __call__(self, momenta: np.ndarray, most: int) -> list[Jet]:
-        """Return the jets of some particles ``[n, 4]``, at most ``most``, those of largest transverse momentum first."""
+        """Return at most ``most`` jets of particles ``[n, 4]``, those of largest transverse momentum first."""
         particles = []
         for place, momentum in enumerate(momenta.tolist()):
             particle = self._fastjet.PseudoJet(*momentum)

@@ -17,9 +17,7 @@ CONSTITUENT_COLUMNS = (
 )
 """What files of HLS4ML have of a particle, in their order."""
 
-INPUT_COLUMNS = (
-    *("j1_etarel", "j1_phirel", "j1_pt", "j1_e", "j1_ptrel", "j1_erel", "j1_deltaR", "j1_costhetarel"),
-)
+INPUT_COLUMNS = (*("j1_etarel", "j1_phirel", "j1_pt", "j1_e", "j1_ptrel", "j1_erel", "j1_deltaR", "j1_costhetarel"),)
 """Those of them that become the features of the network, in its order."""
 
 _LOGARITHMS = [place for place, name in enumerate(FEATURES) if name.startswith("log_")]

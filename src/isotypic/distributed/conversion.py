@@ -1,8 +1,8 @@
 """Files of jets as a folder of Parquet shards with a manifest, in bounded memory, gone on with where it was stopped.
 
 A shard is what is kept of a run of rows of the sources, so that each can be made alone. It is written beside and
-renamed, then its size, hash and counts are noted in ``.progress/``; what is there and has its hash is kept, and the rest
-is made. The manifest comes last: without it, a folder is not read.
+renamed, then its size, hash and counts are noted in ``.progress/``; what is there and has its hash is kept, and the
+rest is made. The manifest comes last: without it, a folder is not read.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from isotypic.data.writers.output_folder import Progress, claim, disk_said
 from isotypic.distributed.manifest import (
     Manifest,
     Shard,
-    parsed,
     has_manifest,
+    parsed,
     problem_of,
     read_manifest,
     sha256_of,

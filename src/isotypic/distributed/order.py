@@ -2,8 +2,8 @@
 
 The row groups are permuted and laid end to end, and cut into L *lanes* of equal length (to one row). A lane is cut at
 the ends of row groups into windows, and the rows of a window are permuted. Row t of the epoch is row ``t // L`` of lane
-``t mod L``, and batch b of size B is the rows ``[b B, (b + 1) B)``, listed lane by lane. All of that depends on the seed,
-the epoch, L and the size of a window, never on the number of processes W; process r has the rows
+``t mod L``, and batch b of size B is the rows ``[b B, (b + 1) B)``, listed lane by lane. All of that depends on the
+seed, the epoch, L and the size of a window, never on the number of processes W; process r has the rows
 ``[r n / W, (r + 1) n / W)`` of a batch of n.
 
 So where W divides L, and L divides B, a process has lanes of its own, and holds and reads one W-th of what one alone

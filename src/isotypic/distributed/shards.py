@@ -1,8 +1,8 @@
 """One Parquet file of jets, read and written a row group at a time.
 
 Columns: ``features``, a fixed-size list of P x 8 float32, particle by particle; ``particles`` int16, how many of the P
-there are; ``label`` int16; ``mass`` float32 in GeV; ``row_id`` int64; ``source``, the name of a file. Packed by zstd, the
-bytes of numbers split into streams; every page has a checksum, which is compared when it is read.
+there are; ``label`` int16; ``mass`` float32 in GeV; ``row_id`` int64; ``source``, the name of a file. Packed by zstd,
+the bytes of numbers split into streams; every page has a checksum, which is compared when it is read.
 """
 
 from __future__ import annotations
@@ -178,7 +178,9 @@ def _alike(found: Any, expected: Any) -> bool:
     """Say whether two types are the same but for the name of a list's values."""
     types = arrow().types
     if types.is_fixed_size_list(expected):
-        return types.is_fixed_size_list(found) and found.list_size == expected.list_size and (
-            found.value_type == expected.value_type
+        return (
+            types.is_fixed_size_list(found)
+            and found.list_size == expected.list_size
+            and (found.value_type == expected.value_type)
         )
     return bool(found == expected) or (types.is_dictionary(expected) and types.is_string(found))

@@ -128,9 +128,7 @@ class ShardedJets:
     def _order(self, epoch: int) -> EpochOrder:
         together = self.manifest.together
         units = [group.rows // together for group in self._groups]
-        return EpochOrder(
-            units, epoch=epoch, seed=self.seed, lanes=self.lanes, window=max(1, self.window // together)
-        )
+        return EpochOrder(units, epoch=epoch, seed=self.seed, lanes=self.lanes, window=max(1, self.window // together))
 
     def _units(self, batch_size: int) -> int:
         together = self.manifest.together
@@ -203,5 +201,3 @@ def _shared(groups: list[_Group], share: tuple[float, float]) -> list[_Group]:
     if first == last:
         raise RequestError(f"no row group is in the share {list(share)} of {len(groups)}; give a larger one")
     return [groups[place] for place in sorted(order[slice(*ends)])]
-
-

@@ -29,21 +29,22 @@ class JetFile(Protocol):
 
     Attributes:
         path: the file.
-        classes: the names of its classes.
-        together: how many rows in a run belong together, such as the two jets of an event.
     """
 
     path: Path
 
     @property
-    def classes(self) -> tuple[str, ...]: ...
+    def classes(self) -> tuple[str, ...]:
+        """The names of its classes."""
 
     @property
-    def together(self) -> int: ...
+    def together(self) -> int:
+        """How many rows in a run belong together, such as the two jets of an event."""
 
     def __len__(self) -> int: ...
 
-    def read(self, begin: int, end: int, most: int) -> JetTable: ...
+    def read(self, begin: int, end: int, most: int) -> JetTable:
+        """Return the jets of rows ``begin`` to ``end``, of each at most ``most`` particles."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -116,4 +116,6 @@ def _load_filters(path: Path) -> None:
     try:
         import hdf5plugin  # noqa: F401, PLC0415 (an extra)
     except ImportError as error:
-        raise RequestError(f"{path}: packed by a filter of HDF5 that is an extra: pip install isotypic[jets]") from error
+        raise RequestError(
+            f"{path}: packed by a filter of HDF5 that is an extra: pip install isotypic[jets]"
+        ) from error

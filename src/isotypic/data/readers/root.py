@@ -76,9 +76,9 @@ class RootFile:
         sizes = np.array([[len(one) for one in branch] for branch in branches])
         odd = np.flatnonzero((sizes != sizes[0]).any(0))
         if len(odd):
+            names, found = ", ".join(self._momenta), sizes[:, odd[0]].tolist()
             raise RequestError(
-                f"{self.path}: row {begin + odd[0]} has {sizes[:, odd[0]].tolist()} values of {', '.join(self._momenta)}; "
-                "expected as many of each"
+                f"{self.path}: row {begin + odd[0]} has {found} values of {names}; expected as many of each"
             )
         momenta = np.zeros((sizes.shape[1], int(sizes.max(initial=1)), 4))
         there = np.arange(momenta.shape[1]) < sizes[0][:, None]
@@ -87,9 +87,8 @@ class RootFile:
         bad = np.argwhere(~np.isfinite(momenta))
         if len(bad):
             row, _, axis = bad[0]
-            raise RequestError(
-                f"{self.path}: row {begin + row} has {momenta[tuple(bad[0])]} in {self._momenta[axis]}; expected numbers"
-            )
+            value, name = momenta[tuple(bad[0])], self._momenta[axis]
+            raise RequestError(f"{self.path}: row {begin + row} has {value} in {name}; expected numbers")
         return momenta
 
     @contextmanager

@@ -1,7 +1,7 @@
 """Jets and events that are made from a seed, as files, by several processes, gone on with where it was stopped.
 
-File ``n`` holds rows ``n R`` to ``(n + 1) R`` and comes from (seed, ``n``) alone: so a set that is made larger keeps its
-files. Each is written beside and renamed.
+File ``n`` holds rows ``n R`` to ``(n + 1) R`` and comes from (seed, ``n``) alone: so a set that is made larger keeps
+its files. Each is written beside and renamed.
 """
 
 from __future__ import annotations

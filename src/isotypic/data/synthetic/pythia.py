@@ -2,9 +2,9 @@
 
 W and Z come in pairs (``f fbar -> WW, ZZ``) and fall apart into quarks, tops in pairs into ``b W`` with W into quarks,
 quarks and gluons from hard QCD. Of the particles that end up in a detector, without neutrinos and within |eta| < 5,
-anti-kT jets of R = 0.8 are made; one is kept if its transverse momentum is in a range, |eta| < 2.5, and the nearest body
-of the hard process is within 0.4: that body is its label. Nothing is simulated of a detector, and of
-the underlying event only what is asked for: with it masses lie some 15 GeV above those of what fell apart.
+anti-kT jets of R = 0.8 are made; one is kept if its transverse momentum is in a range, |eta| < 2.5, and the nearest
+body of the hard process is within 0.4: that body is its label. Nothing is simulated of a detector, and the underlying
+event only if it is asked for: with it masses lie some 15 GeV above those of what fell apart.
 
 Source: C. Bierlich et al., A comprehensive guide to the physics and usage of PYTHIA 8.3, 2022, arXiv 2203.11601.
 """

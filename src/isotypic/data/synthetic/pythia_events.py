@@ -1,10 +1,12 @@
-"""Events of the LHC Olympics' kind by Pythia 8 (an extra): hard QCD, or a heavy boson that falls apart into X and Y.
+"""Events of the LHC Olympics' kind by Pythia 8 (an extra): hard QCD, or W' -> X Y.
 
-The boson is Pythia's Z', so that X and Y may be neutral; either falls apart into two light quarks. Nothing is simulated
+X has the charge of the W' and Y none; either falls apart into two light quarks. Nothing is simulated
 of a detector, and no other partons of the protons interact.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -28,7 +30,7 @@ def draw(count: int, seed: int, masses: tuple[float, float, float] | None) -> np
     Args:
         count: how many.
         seed: of Pythia.
-        masses: of the boson, X and Y in GeV for signal; None for background.
+        masses: of W', X and Y in GeV for signal; None for background.
 
     Returns:
         ``[count, 700, 3]``, (pT, eta, phi) of their particles in falling order of pT, zeros after the last.
@@ -55,23 +57,19 @@ def draw(count: int, seed: int, masses: tuple[float, float, float] | None) -> np
 def _signal(masses: tuple[float, float, float]) -> tuple[str, ...]:
     boson, x, y = masses
     return (
-        "NewGaugeBoson:ffbar2gmZZprime = on",
-        "Zprime:gmZmode = 3",
-        f"32:m0 = {boson}",
-        *_to_quarks(_X, x),
-        *_to_quarks(_Y, y),
-        f"32:oneChannel = 1 1. 100 {_X} {_Y}",
+        "NewGaugeBoson:ffbar2Wprime = on",
+        f"34:m0 = {boson}",
+        *_to_quarks(f"{_X}:all = X Xbar 1 3 0", x, ("2 -1",)),
+        *_to_quarks(f"{_Y}:all = Y void 1 0 0", y, ("1 -1", "2 -2")),
+        f"34:oneChannel = 1 1. 100 {_X} {_Y}",
     )
 
 
-def _to_quarks(number: int, mass: float) -> tuple[str, ...]:
-    """Return the settings of a new neutral particle that falls apart into two light quarks."""
-    width = _WIDTH * mass
-    low, high = mass - 5 * width, mass + 5 * width
-    return (
-        f"{number}:all = X void 1 0 0 {mass} {width} {low} {high} 0.",
-        f"{number}:isResonance = true",
-        f"{number}:mayDecay = on",
-        f"{number}:oneChannel = 1 0.5 100 1 -1",
-        f"{number}:addChannel = 1 0.5 100 2 -2",
-    )
+def _to_quarks(new: str, mass: float, quarks: Sequence[str]) -> Iterator[str]:
+    """Yield the settings of a new particle that falls apart into two light quarks."""
+    width, number = _WIDTH * mass, new.partition(":")[0]
+    yield f"{new} {mass} {width} {mass - 5 * width} {mass + 5 * width} 0."
+    yield f"{number}:isResonance = true"
+    yield f"{number}:mayDecay = on"
+    for place, pair in enumerate(quarks):
+        yield f"{number}:{'addChannel' if place else 'oneChannel'} = 1 {1 / len(quarks)} 100 {pair}"
