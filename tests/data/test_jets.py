@@ -30,7 +30,9 @@ from isotypic.errors import RequestError
 
 def bodies(count=300, seed=0):
     generator = np.random.default_rng(seed)
-    momenta = massless(generator.uniform(100, 900, count), generator.normal(0, 1, count), generator.uniform(-3, 3, count))
+    momenta = massless(
+        generator.uniform(100, 900, count), generator.normal(0, 1, count), generator.uniform(-3, 3, count)
+    )
     momenta[:, 3] = np.sqrt((momenta[:, :3] ** 2).sum(1) + generator.uniform(20, 200, count) ** 2)
     return momenta
 
@@ -107,7 +109,9 @@ def test_particles_come_in_falling_order_and_the_rest_is_cut():
 
 def test_a_table_becomes_a_batch_with_a_mask():
     features = np.zeros((2, 4, 8), np.float32)
-    table = JetTable(features, np.array([3, 1]), np.array([0, 1]), np.ones(2, np.float32), np.arange(2), np.array(["", ""]))
+    table = JetTable(
+        features, np.array([3, 1]), np.array([0, 1]), np.ones(2, np.float32), np.arange(2), np.array(["", ""])
+    )
     batch = JetTable.joined([table, table]).as_batch()
     assert batch.mask.tolist() == 2 * [[True, True, True, False], [True, False, False, False]]
     assert [str(getattr(batch, name).dtype) for name in ("features", "label", "mass", "row")] == [

@@ -40,7 +40,9 @@ def batches(order, groups, size, world):
 
 @settings(deadline=None, max_examples=60)
 @given(GROUPS, st.integers(1, 9), st.integers(1, 50), st.integers(1, 40), st.integers(0, 5))
-def test_every_row_comes_once_and_batches_are_the_same_for_every_number_of_processes(groups, lanes, window, size, epoch):
+def test_every_row_comes_once_and_batches_are_the_same_for_every_number_of_processes(
+    groups, lanes, window, size, epoch
+):
     order = order_of(groups, epoch=epoch, lanes=lanes, window=window)
     alone = batches(order, groups, size, 1)
     assert sorted(sum(alone, [])) == list(range(sum(groups)))

@@ -53,7 +53,9 @@ def test_no_jet_is_lost_or_twice_and_another_number_of_processes_goes_on(folder,
 def test_a_batch_holds_what_the_source_holds(folder):
     source = JetFiles(JetSources(paths=(folder.parent / "source",), data=JetDataConfig(particles=20)))
     tables = [selected.table.as_batch() for selected in source.read(0, len(source))]
-    original = {name: torch.cat([getattr(table, name) for table in tables]) for name in ("features", "mask", "label", "mass")}
+    original = {
+        name: torch.cat([getattr(table, name) for table in tables]) for name in ("features", "mask", "label", "mass")
+    }
     for batch in ShardedJets(folder, seed=3).batches(1, 700, 1, 2):
         for name, values in original.items():
             assert torch.equal(getattr(batch, name), values[batch.row]), name
@@ -81,7 +83,9 @@ def test_shares_part_the_jets(folder):
 
 def test_a_row_group_is_read_once_by_all_processes_together(folder, monkeypatch):
     read, table = [], ShardFile.table
-    monkeypatch.setattr(ShardFile, "table", lambda self, group, most=None: read.append(group) or table(self, group, most))
+    monkeypatch.setattr(
+        ShardFile, "table", lambda self, group, most=None: read.append(group) or table(self, group, most)
+    )
     jets = ShardedJets(folder, lanes=2, window=1024)
     groups = sum(len(ShardFile(path, 20).groups) for path in folder.glob("*.parquet"))
     counts = []
