@@ -215,6 +215,6 @@ def test_requests_that_make_no_sense_are_refused(source, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(RequestError, match="no files of jets; expected"):
         read(tmp_path / "empty")
-    for wrong, message in ((dict(mass=(5, 5)), "low < high"), (dict(classes=("w", "w")), "each once")):
+    for wrong, message in (({"mass": (5, 5)}, "low < high"), ({"classes": ("w", "w")}, "each once")):
         with pytest.raises(ValueError, match=message):
             JetDataConfig(**wrong)

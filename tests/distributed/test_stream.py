@@ -35,6 +35,11 @@ def stream(jets, size, world, start=0, epoch=0):
     return joined([list(jets.batches(epoch, size, rank, world, start)) for rank in range(world)])
 
 
+def rows_in(batches):
+    """The rows of batches, one after the other."""
+    return [row for batch in batches for row in batch]
+
+
 @settings(deadline=None, max_examples=12)
 @given(
     st.integers(1, 900), st.sampled_from([(1, 2), (2, 4), (4, 1), (1, 3)]), st.integers(0, 2), st.integers(1, 4000),
@@ -44,7 +49,7 @@ def test_no_jet_is_lost_or_twice_and_another_number_of_processes_goes_on(folder,
     jets = ShardedJets(folder, window=window, lanes=lanes, verify=False)
     before, after = worlds
     whole = stream(jets, size, before, epoch=epoch)
-    assert sorted(sum(whole, [])) == list(range(len(jets)))
+    assert sorted(rows_in(whole)) == list(range(len(jets)))
     middle = len(whole) // 2
     assert stream(jets, size, after, middle, epoch) == whole[middle:]
     assert stream(jets, size, after, len(whole), epoch) == []
@@ -72,7 +77,7 @@ def test_fewer_particles_are_the_first_ones(folder):
 def test_shares_part_the_jets(folder):
     """What training and test see: nothing in common, everything together."""
     train, test = (ShardedJets(folder, share=share, seed=seed) for share, seed in (((0, 0.7), 0), ((0.7, 1), 5)))
-    rows = [set(sum(stream(jets, 256, 1), [])) for jets in (train, test)]
+    rows = [set(rows_in(stream(jets, 256, 1))) for jets in (train, test)]
     assert not rows[0] & rows[1]
     assert len(rows[0] | rows[1]) == 3000
     assert (len(train), len(test)) == tuple(map(len, rows))
