@@ -46,6 +46,7 @@ def test_wrong_requests_are_one_line_and_leave_nothing(isotypic, source, tmp_pat
         (("convert", "jets", source, shards, "--set", "data.classes=[W]"), "unknown class 'W': "),
         (("convert", "jets", tmp_path / "none", shards), "none: no such file or folder"),
         (("make", "jets", "--set", "data.jets.kinds=[x]"), "data.jets.kinds.0: "),
+        (("inspect", source), "files of jets are looked into as shards: isotypic data convert jets"),
         (("make", "jet"), "unknown generator 'jet': did you mean 'jets'"),
     ):
         answer = isotypic("data", *words)

@@ -18,6 +18,7 @@ from isotypic.cli.following import plain_console
 from isotypic.cli.options import Set
 from isotypic.data.catalogue import load, load_labelled
 from isotypic.data.config import DataConfig
+from isotypic.data.datasets import jets
 from isotypic.data.inspection.classified import Inspection, inspect
 from isotypic.data.inspection.labelled import LabelledInspection, inspect_labelled
 from isotypic.data.splits import split, split_labelled
@@ -44,6 +45,8 @@ def command(
             raise RequestError(f"{path}: holds shards of jets, of which there is no picture and nothing to set")
         inspect_jets(path, as_json=json_)
         return
+    if path is not None and dataset is None and path.exists() and jets.recognises(path):
+        raise RequestError(f"{path}: files of jets are looked into as shards: isotypic data convert jets {path} SHARDS")
     console, config = plain_console(), data_config(path, dataset, set_)
     if picture is not None and not can_draw():
         raise RequestError("--picture needs matplotlib; install isotypic[report]")

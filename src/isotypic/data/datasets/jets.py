@@ -142,6 +142,19 @@ def _is_file(path: Path, suffixes: Iterable[str]) -> bool:
     return path.suffix.lower() in suffixes and not path.name.startswith(".")
 
 
+def recognises(path: Path) -> bool:
+    """Say whether a file, or the first HDF5 or ROOT file of a folder, holds jets or events."""
+    files = sorted(file for file in path.iterdir() if _is_file(file, _ANY)) if path.is_dir() else [path]
+    if not files or files[0].suffix.lower() not in _ANY:
+        return False
+    if files[0].suffix.lower() == root.SUFFIX:
+        return True
+    try:
+        return lhco.recognises(files[0]) or hls4ml.recognises(files[0])
+    except RequestError:
+        return False
+
+
 def _opened(path: Path, config: JetDataConfig) -> JetFile:
     kind = config.format or _recognised(path)
     if kind == "root":
