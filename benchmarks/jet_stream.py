@@ -86,7 +86,7 @@ def main() -> None:
     if asked.measure:
         print(json.dumps(measured(json.loads(asked.measure))))
         return
-    print("| what | jets | MB at most | s | jets/s | MB of files |\n|---|---:|---:|---:|---:|---:|")
+    print("| what | jets | MB at most | s | MB of files |\n|---|---:|---:|---:|---:|")
     with TemporaryDirectory() as folder:
         root = Path(folder)
         write(root / "small-source", SMALL)
@@ -101,7 +101,7 @@ def main() -> None:
                 found[what] = in_a_process(what="stream", root=folder, name=name, batch=asked.batch, world=world)
             size = sum(path.stat().st_size for path in (root / name).glob("*.parquet")) / 1e6
             for what, one in found.items():
-                print(f"| {what} | {jets:,} | {one['MB']:.0f} | {one['s']:.0f} | {jets / one['s']:,.0f} | {size:.0f} |")
+                print(f"| {what} | {jets:,} | {one['MB']:.0f} | {one['s']:.0f} | {size:.0f} |")
 
 
 if __name__ == "__main__":
