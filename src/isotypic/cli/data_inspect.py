@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from isotypic.cli.data_jets import inspect_jets
 from isotypic.cli.data_pictures import draw, draw_candidates, draw_labelled
 from isotypic.cli.data_request import AnyDataConfig, DataPath, Dataset, Progress, data_config, shown
 from isotypic.cli.data_tables import Seen, say, say_scans
@@ -18,12 +19,14 @@ from isotypic.cli.following import plain_console
 from isotypic.cli.options import Set
 from isotypic.data.catalogue import holds_scans, list_candidates, load, load_labelled
 from isotypic.data.config import CandidateDataConfig, DataConfig
+from isotypic.data.datasets import jets
 from isotypic.data.inspection.candidates import CandidateInspection, inspect_candidates
 from isotypic.data.inspection.classified import inspect
 from isotypic.data.inspection.labelled import inspect_labelled
 from isotypic.data.inspection.scans import inspect_scans
 from isotypic.data.patches import Lattice
 from isotypic.data.splits import split, split_labelled
+from isotypic.distributed.manifest import has_manifest
 from isotypic.errors import RequestError
 from isotypic.inference.detection_evaluation import reached
 from isotypic.studies.systems.png import can_draw
@@ -43,9 +46,10 @@ def command(
 ) -> None:
     """Read every image once, or the header of every scan; nothing is left but the picture."""
     console = plain_console()
-    if path is not None and dataset is None and path.exists() and holds_scans(path):
-        _inspect_scans(console, path, json_, given={"--set": set_, "--picture": picture})
-        return
+    if path is not None and dataset is None and path.exists():
+        looked = _without_images(console, path, json_, given={"--set": set_, "--picture": picture})
+        if looked:
+            return
     config = data_config(path, dataset, set_)
     if picture is not None and not can_draw():
         raise RequestError("--picture needs matplotlib; install isotypic[report]")
@@ -59,13 +63,30 @@ def command(
         console.print(f"picture: {picture.resolve()}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _inspect_scans(console: Console, path: Path, as_json: bool, given: Mapping[str, object]) -> None:
-    """Say what the headers of scans without candidates say."""
+def _without_images(console: Console, path: Path, as_json: bool, given: Mapping[str, object]) -> bool:
+    """Look into shards of jets, or into scans without candidates, and say whether it was one of them."""
+    if has_manifest(path):
+        _refuse_given(path, "these are shards of jets", given)
+        inspect_jets(path, as_json=as_json)
+        return True
+    if jets.recognises(path):
+        raise RequestError(f"{path}: files of jets are looked into as shards: isotypic data convert jets {path} SHARDS")
+    if holds_scans(path):
+        _refuse_given(path, "these are scans without candidates_V2.csv", given)
+        _inspect_scans(console, path, as_json)
+        return True
+    return False
+
+
+def _refuse_given(path: Path, what: str, given: Mapping[str, object]) -> None:
+    """Refuse options that are for sets of images alone."""
     for option, value in given.items():
         if value:
-            raise RequestError(
-                f"{path}: {option} is for data sets, and these are scans without candidates_V2.csv: leave it out"
-            )
+            raise RequestError(f"{path}: {option} is for data sets of images, and {what}: leave it out")
+
+
+def _inspect_scans(console: Console, path: Path, as_json: bool) -> None:
+    """Say what the headers of scans without candidates say."""
     with shown(Console(stderr=True), "reading") as progress:
         seen = inspect_scans(path, progress)
     if as_json:

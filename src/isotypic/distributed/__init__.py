@@ -1,1 +1,1 @@
-"""Training by several processes: what starts them, on one machine or on a Spark cluster."""
+"""Training by several processes: the data that they read at once, and what starts them."""
