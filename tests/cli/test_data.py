@@ -312,7 +312,7 @@ def test_scans_without_candidates_are_a_table_too(isotypic, luna):
     [
         (
             ("inspect", "subset0", "--picture", "a.png"),
-            "subset0: --picture is for data sets, and these are scans without",
+            "subset0: --picture is for data sets of images, and these are scans without",
         ),
         (("inspect", "subset0", "--set", "data.size=[1,2,3]"), "--set is for data sets"),
         (("inspect", ".", "--dataset", "nodules"), "the data set 'nodules' is made and reads no path"),
