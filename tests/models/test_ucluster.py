@@ -43,7 +43,7 @@ def moved(batch, seed=3):
 
 
 def difference(one, two):
-    return max(float((a - b).abs().max() / a.std()) for a, b in zip(one, two, strict=True))
+    return max(float((a - b).detach().abs().max() / a.detach().std()) for a, b in zip(one, two, strict=True))
 
 
 def test_it_has_the_parameters_of_the_paper_layer_by_layer():

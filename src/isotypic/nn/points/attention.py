@@ -70,7 +70,7 @@ class GAPBlock(nn.Module):
         """Return d and c of the edges ``relu(d_i - c_j)``."""
         if self.edge_norm is None:
             return a + self.edge.bias, a
-        scale, shift = self.edge_norm.affine(a, neighbours, self.edge.bias)
+        scale, shift = self.edge_norm.scale_and_shift(a, neighbours, self.edge.bias)
         scaled = scale * a
         return scaled + shift, scaled
 

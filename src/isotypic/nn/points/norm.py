@@ -29,7 +29,7 @@ class RowNorm(nn.BatchNorm1d):
 class EdgeNorm(RowNorm):
     """Batch norm of the edges ``u_ij = a_i - a_j + offset``, given as what it does to each: ``scale u_ij + shift``."""
 
-    def affine(self, a: Tensor, neighbours: Neighbours, offset: Tensor) -> tuple[Tensor, Tensor]:
+    def scale_and_shift(self, a: Tensor, neighbours: Neighbours, offset: Tensor) -> tuple[Tensor, Tensor]:
         """Return scale and shift, ``[C]`` each, such that the normed edge is ``scale (a_i - a_j) + shift``.
 
         In training they follow from the edges at hand, and the running statistics move towards these.
