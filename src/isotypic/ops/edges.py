@@ -1,4 +1,4 @@
-"""The edges from every point to its neighbours, ``e_ij = relu(d_i - c_j)``, never all held where a kernel can form them.
+"""The edges from points to their neighbours, ``e_ij = relu(d_i - c_j)``, never all held where a kernel forms them.
 
 An edge network ``relu(W (x_i - x_j) + b)`` is linear before its nonlinearity, so W is applied once a point, not once an
 edge. What attention and pooling want of the edges is one number an edge, or one row a point; a compiled kernel forms

@@ -1,0 +1,121 @@
+"""What a network makes of all jets of a source, each process its share, in the order of their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from isotypic.data.jet_source import JetSource
+from isotypic.data.jets import Jets
+from isotypic.metrics.clustering import ClusterTable
+from isotypic.models.clouds import CloudNetwork, Embedded, Output
+from isotypic.tasks.cluster_training import ClusterTraining
+from isotypic.tasks.clustering_loss import focal_loss, mass_class
+from isotypic.tasks.kmeans import assigned, kmeans
+from isotypic.tasks.ranks import gathered, share
+
+_AT_ONCE = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """The points of n jets, and how well their classes are known; of every jet in the order of the rows.
+
+    Attributes:
+        row: ``[n]``, of the jet.
+        latent: ``[n, D]``, the point.
+        label: ``[n]``, which particle.
+        mass: ``[n]``, GeV.
+        classification: ``[n]``, the focal loss.
+        right: ``[n]`` bool, whether the likeliest class is the true one.
+    """
+
+    row: Tensor
+    latent: Tensor
+    label: Tensor
+    mass: Tensor
+    classification: Tensor
+    right: Tensor
+
+    @property
+    def points(self) -> NDArray[np.float64]:
+        """The points as NumPy has them."""
+        return self.latent.double().numpy()
+
+    def clusters(self, centroids: Tensor) -> NDArray[np.int64]:
+        """Return the nearest centroid of every jet."""
+        return assigned(self.points, centroids.detach().cpu().double().numpy())
+
+    def table(self, clusters: NDArray[np.int64], shape: tuple[int, int]) -> ClusterTable:
+        """Return how many jets of each class are in each of some clusters."""
+        return ClusterTable.of(clusters, self.label.numpy(), shape)
+
+    def bare(self, shape: tuple[int, int], seed: int = 0) -> ClusterTable:
+        """Return the table of k-means on the points: what clusters are without being trained."""
+        return self.table(assigned(self.points, kmeans(self.points, shape[0], seed)), shape)
+
+    def by_mass(self, shape: tuple[int, int], seed: int = 0) -> ClusterTable:
+        """Return the table of k-means on the jet mass alone: the control that every claim must beat."""
+        mass = self.mass.double().numpy()[:, None]
+        return self.table(assigned(mass, kmeans(mass, shape[0], seed)), shape)
+
+
+def pretext_classes(jets: Jets, config: ClusterTraining) -> Tensor:
+    """Return what jets are classified by, ``[B]``: the class of their mass, or their particle."""
+    return jets.label if config.pretext == "label" else mass_class(jets.mass)
+
+
+def classified(found: Embedded, jets: Jets, config: ClusterTraining, output: Output) -> tuple[Tensor, Tensor]:
+    """Return the focal loss ``[B]`` of every jet, and whether its likeliest class is the true one, ``[B]`` bool.
+
+    Of particles the loss is the mean over those of the jet, and its class the one that they are likeliest to be of
+    together.
+    """
+    classes = pretext_classes(jets, config)
+    if output is Output.JET:
+        return focal_loss(found.logits, classes, config.gamma), found.logits.argmax(1) == classes
+    mask = jets.mask.to(found.logits.dtype)
+    of_each = focal_loss(found.logits.flatten(0, 1), classes.repeat_interleave(mask.shape[1]), config.gamma)
+    loss = (of_each.view_as(mask) * mask).sum(1) / mask.sum(1).clamp(min=1)
+    votes = (found.logits.log_softmax(2) * mask[..., None]).sum(1)
+    return loss, votes.argmax(1) == classes
+
+
+def on(jets: Jets, like: Tensor) -> Jets:
+    """Return jets on the device of a tensor, their features of its dtype."""
+    there = {field.name: getattr(jets, field.name).to(like.device) for field in fields(jets)}
+    return Jets(**{**there, "features": there["features"].to(like.dtype)})
+
+
+def embed(
+    network: CloudNetwork,
+    source: JetSource,
+    config: ClusterTraining,
+    change: Callable[[Jets], Jets] | None = None,
+) -> Space:
+    """Return what a network, in evaluation mode, makes of all jets of a source; all processes get the whole.
+
+    Args:
+        network: it stays in the mode that it is in.
+        source: the jets.
+        config: says what is classified.
+        change: of every batch before it is embedded.
+    """
+    training, like = network.training, network.centroids
+    network.eval()
+    parts: list[tuple[Tensor, ...]] = []
+    with torch.inference_mode():
+        for batch in source.batches(0, _AT_ONCE, *share()):
+            jets = on(change(batch) if change else batch, like)
+            found = network(jets.features, jets.mask)
+            loss, right = classified(found, jets, config, network.config.output)
+            parts.append((jets.row, found.latent, jets.label, jets.mass, loss, right))
+    network.train(training)
+    columns = [gathered(torch.cat(column)) for column in zip(*parts, strict=True)]
+    order = columns[0].argsort()
+    return Space(*(column[order] for column in columns))
