@@ -104,8 +104,8 @@ def checked(jets: Jets) -> Jets:
     wrong = ~(jets.features.isfinite().all(2).all(1) & jets.mass.isfinite() & (jets.mass >= 0))
     if wrong.any():
         raise RequestError(
-            f"expected jets with finite numbers and a mass of at least 0, received {int(wrong.sum())} others, the first "
-            f"is row {int(jets.row[wrong][0])}; leave them out"
+            f"expected jets with finite numbers and a mass of at least 0, received {int(wrong.sum())} others, the "
+            f"first is row {int(jets.row[wrong][0])}; leave them out"
         )
     empty = ~jets.mask.any(1)
     if empty.any():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from enum import Enum
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -82,7 +83,7 @@ class CloudNetwork(nn.Module, ABC):
         super().__init__()
         self.config = config
         sizes = (config.latent * (2 if config.output is Output.PARTICLE else 1), *HEAD)
-        layers = [RowLayer(*pair, norm=config.norm) for pair in zip(sizes, sizes[1:], strict=False)]
+        layers = [RowLayer(*pair, norm=config.norm) for pair in pairwise(sizes)]
         self.head = nn.Sequential(*layers, nn.Linear(HEAD[-1], classes))
         self.centroids = nn.Parameter(torch.zeros(config.clusters, config.latent))
 

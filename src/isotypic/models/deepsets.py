@@ -7,6 +7,7 @@ Source:
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 from pydantic import Field
@@ -36,7 +37,7 @@ class DeepSets(CloudNetwork):
     def __init__(self, config: DeepSetsConfig, in_channels: int = 8, classes: int = 20) -> None:
         super().__init__(config, classes)
         widths = (in_channels, *config.widths, config.latent)
-        pairs = zip(widths, widths[1:], strict=False)
+        pairs = pairwise(widths)
         self.particle = nn.Sequential(*(RowLayer(*pair, norm=config.norm) for pair in pairs))
         glorot(self)
 

@@ -170,8 +170,9 @@ class Clustering(LightningModule):
             table = ClusterTable.of(nearest.cpu().numpy(), label.cpu().numpy(), self.shape)
             self._table += torch.from_numpy(table.counts)
 
-    def on_train_batch_end(self, outputs: Any, batch: Jets, batch_idx: int) -> None:
-        """Count the jets."""
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Make the step of a batch, and count its jets: who looks behind a step finds it counted."""
+        super().optimizer_step(*args, **kwargs)
         self.seen += self._batch
         self.steps += 1
 

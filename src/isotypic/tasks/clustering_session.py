@@ -122,7 +122,10 @@ def train_clusters(
 def fit_clusters(
     task: Clustering, *, device: str = "cpu", progress: Progress | None = None, checkpoint: Checkpoint | None = None
 ) -> Effort:
-    """Train a task for its budget of epochs, or what is left of it where it was stopped."""
+    """Train a task for its budget of epochs, or what is left of it where it was stopped.
+
+    Without joint training the centroids are those of k-means at the end.
+    """
     reached = checkpoint.read() if checkpoint else None
     spent = reached.seconds if reached else 0.0
     keeper = _Keeper(checkpoint, spent) if checkpoint else None
@@ -148,6 +151,8 @@ def fit_clusters(
         trainer.fit(task, _Epochs(task))
     except SystemExit as end:  # what Lightning makes of an interruption
         raise KeyboardInterrupt from end
+    if not task.clustered:
+        task.find_clusters()
     return Effort(spent + time.perf_counter() - start, None)
 
 
@@ -203,12 +208,15 @@ class _Keeper(Callback):
         if task.seen % task.schedule.rows and trainer.strategy.reduce_boolean_decision(due, all=False):
             self.write(trainer, task)
 
-    def on_train_epoch_end(self, trainer: Trainer, task: Any) -> None:
-        """Write behind an epoch, if it is time to or the last one."""
-        ended = task.seen >= task.schedule.rows * task.schedule.epochs
-        due = ended or time.perf_counter() - self.written >= self.checkpoint.interval
+    def on_train_epoch_start(self, trainer: Trainer, task: Any) -> None:
+        """Write behind an epoch and its evaluation, if it is time to."""
+        due = time.perf_counter() - self.written >= self.checkpoint.interval
         if trainer.strategy.reduce_boolean_decision(due, all=False):
-            self.write(trainer, task, ended)
+            self.write(trainer, task)
+
+    def on_train_end(self, trainer: Trainer, task: Any) -> None:
+        """Write the end."""
+        self.write(trainer, task, ended=True)
 
     def write(self, trainer: Trainer, task: Clustering, ended: bool = False) -> None:
         """Write what the training needs to go on; the first process does."""

@@ -32,7 +32,8 @@ class Space:
         label: ``[n]``, which particle.
         mass: ``[n]``, GeV.
         classification: ``[n]``, the focal loss.
-        right: ``[n]`` bool, whether the likeliest class is the true one.
+        called: ``[n]``, the likeliest class of the pretext.
+        right: ``[n]`` bool, whether it is the true one.
     """
 
     row: Tensor
@@ -40,12 +41,17 @@ class Space:
     label: Tensor
     mass: Tensor
     classification: Tensor
+    called: Tensor
     right: Tensor
 
     @property
     def points(self) -> NDArray[np.float64]:
         """The points as NumPy has them."""
         return self.latent.double().numpy()
+
+    def predicted(self, centroids: Tensor, config: ClusterTraining) -> NDArray[np.int64]:
+        """Return what says which particle a jet comes from: its cluster, or the class of a supervised network."""
+        return self.called.numpy() if config.pretext == "label" else self.clusters(centroids)
 
     def clusters(self, centroids: Tensor) -> NDArray[np.int64]:
         """Return the nearest centroid of every jet."""
@@ -71,19 +77,19 @@ def pretext_classes(jets: Jets, config: ClusterTraining) -> Tensor:
 
 
 def classified(found: Embedded, jets: Jets, config: ClusterTraining, output: Output) -> tuple[Tensor, Tensor]:
-    """Return the focal loss ``[B]`` of every jet, and whether its likeliest class is the true one, ``[B]`` bool.
+    """Return the focal loss and the likeliest class of every jet, ``[B]`` each.
 
     Of particles the loss is the mean over those of the jet, and its class the one that they are likeliest to be of
     together.
     """
     classes = pretext_classes(jets, config)
     if output is Output.JET:
-        return focal_loss(found.logits, classes, config.gamma), found.logits.argmax(1) == classes
+        return focal_loss(found.logits, classes, config.gamma), found.logits.argmax(1)
     mask = jets.mask.to(found.logits.dtype)
     of_each = focal_loss(found.logits.flatten(0, 1), classes.repeat_interleave(mask.shape[1]), config.gamma)
     loss = (of_each.view_as(mask) * mask).sum(1) / mask.sum(1).clamp(min=1)
     votes = (found.logits.log_softmax(2) * mask[..., None]).sum(1)
-    return loss, votes.argmax(1) == classes
+    return loss, votes.argmax(1)
 
 
 def on(jets: Jets, like: Tensor) -> Jets:
@@ -113,8 +119,9 @@ def embed(
         for batch in source.batches(0, _AT_ONCE, *share()):
             jets = on(change(batch) if change else batch, like)
             found = network(jets.features, jets.mask)
-            loss, right = classified(found, jets, config, network.config.output)
-            parts.append((jets.row, found.latent, jets.label, jets.mass, loss, right))
+            loss, called = classified(found, jets, config, network.config.output)
+            right = called == pretext_classes(jets, config)
+            parts.append((jets.row, found.latent, jets.label, jets.mass, loss, called, right))
     network.train(training)
     columns = [gathered(torch.cat(column)) for column in zip(*parts, strict=True)]
     order = columns[0].argsort()
