@@ -118,12 +118,12 @@ def test_the_loss_of_a_step_is_its_formula():
 def test_the_loss_of_particles_is_the_mean_over_those_of_the_jet():
     batch = jets(5, dtype=torch.float64)
     logits = torch.randn(5, 16, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    loss, called = classified(Embedded(torch.zeros(5, 3), logits), batch, ClusterTraining(), Output.PARTICLE)
+    loss, chances = classified(Embedded(torch.zeros(5, 3), logits), batch, ClusterTraining(), Output.PARTICLE)
     for jet in range(5):
         own = logits[jet, batch.mask[jet]]
         classes = mass_class(batch.mass[[jet]]).expand(len(own))
         torch.testing.assert_close(loss[jet], focal_loss(own, classes).mean())
-        assert called[jet] == own.log_softmax(1).sum(0).argmax()
+        assert chances[jet].argmax() == own.log_softmax(1).sum(0).argmax()
 
 
 def test_a_supervised_network_learns_the_particles():

@@ -8,8 +8,8 @@ may be empty. A position in an epoch is the number of jets before it, which mean
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import fields
-from typing import Protocol
+from dataclasses import fields, replace
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +19,8 @@ from isotypic.data.jets import Jets
 from isotypic.errors import RequestError
 
 Indices = NDArray[np.int64]
+
+J = TypeVar("J", bound=Jets)
 
 FEATURES = ("d_eta", "d_phi", "log pT", "log E", "log pT/pT(jet)", "log E/E(jet)", "dR", "costheta_rel")
 
@@ -76,16 +78,16 @@ class MemoryJets:
         return np.random.default_rng([self.seed, epoch]).permutation(len(self))
 
 
-def rows_of(jets: Jets, places: Indices) -> Jets:
-    """Return the jets at some places."""
+def rows_of(jets: J, places: Indices) -> J:
+    """Return the jets, or events, at some places."""
     index = torch.from_numpy(np.ascontiguousarray(places))
-    return Jets(*(getattr(jets, field.name)[index] for field in fields(jets)))
+    return type(jets)(*(getattr(jets, field.name)[index] for field in fields(jets)))
 
 
-def joined(batches: Iterable[Jets]) -> Jets:
+def joined(batches: Iterable[J]) -> J:
     """Return batches as one."""
     parts = list(batches)
-    return Jets(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Jets)))
+    return type(parts[0])(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(parts[0])))
 
 
 def checked(jets: Jets) -> Jets:
@@ -116,3 +118,14 @@ def checked(jets: Jets) -> Jets:
     if len(jets.row.unique()) < count:
         raise RequestError("expected a row of its own for every jet, received one of them twice")
     return jets
+
+
+def permuted(jets: J, seed: int = 0) -> J:
+    """Return jets with the particles of each in another order, padding among them."""
+    order = torch.rand(jets.mask.shape, generator=torch.Generator().manual_seed(seed)).argsort(1)
+    moved = {
+        name: value.gather(1, order if value.dim() == 2 else order[..., None].expand_as(value))
+        for name, value in ((field.name, getattr(jets, field.name)) for field in fields(jets))
+        if name in ("features", "mask", "jet")
+    }
+    return replace(jets, **moved)

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from isotypic.data.jet_source import JetSource
+from isotypic.data.events import Events
+from isotypic.data.jet_source import J, JetSource
 from isotypic.data.jets import Jets
 from isotypic.metrics.clustering import ClusterTable
 from isotypic.models.clouds import CloudNetwork, Embedded, Output
@@ -34,6 +35,7 @@ class Space:
         classification: ``[n]``, the focal loss.
         called: ``[n]``, the likeliest class of the pretext.
         right: ``[n]`` bool, whether it is the true one.
+        last: ``[n]``, the logarithm of the probability of the last class.
     """
 
     row: Tensor
@@ -43,6 +45,7 @@ class Space:
     classification: Tensor
     called: Tensor
     right: Tensor
+    last: Tensor
 
     @property
     def points(self) -> NDArray[np.float64]:
@@ -61,9 +64,9 @@ class Space:
         """Return how many jets of each class are in each of some clusters."""
         return ClusterTable.of(clusters, self.label.numpy(), shape)
 
-    def bare(self, shape: tuple[int, int], seed: int = 0) -> ClusterTable:
+    def bare(self, shape: tuple[int, int], seed: int = 0, restarts: int = 10) -> ClusterTable:
         """Return the table of k-means on the points: what clusters are without being trained."""
-        return self.table(assigned(self.points, kmeans(self.points, shape[0], seed)), shape)
+        return self.table(assigned(self.points, kmeans(self.points, shape[0], seed, restarts)), shape)
 
     def by_mass(self, shape: tuple[int, int], seed: int = 0) -> ClusterTable:
         """Return the table of k-means on the jet mass alone: the control that every claim must beat."""
@@ -76,26 +79,32 @@ def pretext_classes(jets: Jets, config: ClusterTraining) -> Tensor:
     return jets.label if config.pretext == "label" else mass_class(jets.mass)
 
 
-def classified(found: Embedded, jets: Jets, config: ClusterTraining, output: Output) -> tuple[Tensor, Tensor]:
-    """Return the focal loss and the likeliest class of every jet, ``[B]`` each.
+def of_particles(jets: Jets, config: ClusterTraining) -> Tensor:
+    """Return what particles are classified by, ``[B, P]``: what the jet is that they are in."""
+    if isinstance(jets, Events) and config.pretext == "mass":
+        return mass_class(jets.mass_of_each)
+    return pretext_classes(jets, config)[:, None].expand(jets.mask.shape)
 
-    Of particles the loss is the mean over those of the jet, and its class the one that they are likeliest to be of
+
+def classified(found: Embedded, jets: Jets, config: ClusterTraining, output: Output) -> tuple[Tensor, Tensor]:
+    """Return the focal loss ``[B]`` of every jet and the logarithms of its classes' probabilities ``[B, classes]``.
+
+    Of particles the loss is the mean over those of the jet, and its classes are as likely as its particles say
     together.
     """
-    classes = pretext_classes(jets, config)
     if output is Output.JET:
-        return focal_loss(found.logits, classes, config.gamma), found.logits.argmax(1)
+        return focal_loss(found.logits, pretext_classes(jets, config), config.gamma), found.logits.log_softmax(1)
     mask = jets.mask.to(found.logits.dtype)
-    of_each = focal_loss(found.logits.flatten(0, 1), classes.repeat_interleave(mask.shape[1]), config.gamma)
+    of_each = focal_loss(found.logits.flatten(0, 1), of_particles(jets, config).flatten(), config.gamma)
     loss = (of_each.view_as(mask) * mask).sum(1) / mask.sum(1).clamp(min=1)
     votes = (found.logits.log_softmax(2) * mask[..., None]).sum(1)
-    return loss, votes.argmax(1)
+    return loss, votes.log_softmax(1)
 
 
-def on(jets: Jets, like: Tensor) -> Jets:
+def on(jets: J, like: Tensor) -> J:
     """Return jets on the device of a tensor, their features of its dtype."""
     there = {field.name: getattr(jets, field.name).to(like.device) for field in fields(jets)}
-    return Jets(**{**there, "features": there["features"].to(like.dtype)})
+    return type(jets)(**{**there, "features": there["features"].to(like.dtype)})
 
 
 def embed(
@@ -119,9 +128,10 @@ def embed(
         for batch in source.batches(0, _AT_ONCE, *share()):
             jets = on(change(batch) if change else batch, like)
             found = network(jets.features, jets.mask)
-            loss, called = classified(found, jets, config, network.config.output)
+            loss, classes = classified(found, jets, config, network.config.output)
+            called = classes.argmax(1)
             right = called == pretext_classes(jets, config)
-            parts.append((jets.row, found.latent, jets.label, jets.mass, loss, called, right))
+            parts.append((jets.row, found.latent, jets.label, jets.mass, loss, called, right, classes[:, -1]))
     network.train(training)
     columns = [gathered(torch.cat(column)) for column in zip(*parts, strict=True)]
     order = columns[0].argsort()

@@ -11,11 +11,9 @@ from isotypic.errors import RequestError
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-_RESTARTS = 10
 
-
-def kmeans(points: Floats, clusters: int, seed: int = 0) -> Floats:
-    """Return the centroids ``[clusters, D]`` of k-means, the best of ten starts, ordered by their coordinates.
+def kmeans(points: Floats, clusters: int, seed: int = 0, restarts: int = 10) -> Floats:
+    """Return the centroids ``[clusters, D]`` of k-means, the best of some starts, ordered by their coordinates.
 
     k-means++ draws points by their number, so the points are put in order first.
 
@@ -23,6 +21,7 @@ def kmeans(points: Floats, clusters: int, seed: int = 0) -> Floats:
         points: ``[n, D]``.
         clusters: how many.
         seed: of the starts.
+        restarts: how many starts.
 
     Raises:
         RequestError: fewer points than clusters, or one that is not finite.
@@ -33,7 +32,7 @@ def kmeans(points: Floats, clusters: int, seed: int = 0) -> Floats:
             f"{len(points)} points, {int((~np.isfinite(points)).any(1).sum())} of them not finite"
         )
     points = in_order(points)
-    fitted = KMeans(clusters, n_init=_RESTARTS, random_state=seed).fit(points)
+    fitted = KMeans(clusters, n_init=restarts, random_state=seed).fit(points)
     return in_order(np.asarray(fitted.cluster_centers_, dtype=np.float64))
 
 

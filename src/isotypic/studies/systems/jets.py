@@ -1,6 +1,6 @@
-"""Clusters of jets as a study sees them: the measure is clustering accuracy, to which every jet adds 1 or 0.
+"""Clusters of jets as a study sees them: trained, tested, drawn; :mod:`isotypic.studies.systems.jet_judges` decides.
 
-Clusters are matched with particles once, over the whole test set. The symmetry of the networks is that of a set: their
+The symmetry of the networks is that of a set: their
 tests are the jets as they are, and with the particles of every jet in another order, which is to change nothing.
 """
 
@@ -8,42 +8,32 @@ from __future__ import annotations
 
 import time
 from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from isotypic import __version__
 from isotypic.data.jet_sets import JetSets
-from isotypic.data.jet_source import FEATURES, JetSource
+from isotypic.data.jet_source import FEATURES, JetSource, permuted
 from isotypic.data.jets import Jets
 from isotypic.inference.run import RunDescription, save_run
 from isotypic.metrics.classification import overfitting_ratio
-from isotypic.metrics.clustering import ClusterTable, centroid_geometry
+from isotypic.metrics.clustering import centroid_geometry
 from isotypic.models.clouds import CloudNetwork
 from isotypic.ops.device import torch_device
 from isotypic.studies.predictions import Predictions
-from isotypic.studies.records import ROTATED, UPRIGHT, Cost, Curves, Measure, Outcome, Scores
+from isotypic.studies.records import ROTATED, UPRIGHT, Cost, Curves, Outcome, Scores
 from isotypic.studies.systems.jet_drawings import Spectra, curves_of, space_of
+from isotypic.studies.systems.jet_judges import Tested, judge_of
 from isotypic.studies.systems.png import can_draw
 from isotypic.studies.systems.system import Counted, Description, Drawing, Finished, Job, StudiedSystem, captions
 from isotypic.tasks.clustering_session import TrainedClusters, jet_material, train_clusters, training_part
 from isotypic.tasks.cost import parameter_count
-from isotypic.tasks.embedding import Space, embed, on
+from isotypic.tasks.embedding import embed, on
 from isotypic.tasks.recipe import JetRecipe
 
-ACCURACY = Measure(
-    name="clustering accuracy",
-    better="clusters more accurately",
-    prediction="cluster",
-    unit="jet",
-    sample="jet",
-)
-NMI, ARI, BARE, BY_MASS, PRETEXT = "NMI", "ARI", "k-means on the points", "k-means on the mass", "accuracy of classes"
 ELEMENTS = ("as they are", "particles permuted")
 
 _FEW = 64
@@ -65,8 +55,9 @@ class JetSystem(StudiedSystem[JetRecipe, JetSets, TrainedClusters]):
 
     def describe(self, recipe: JetRecipe, material: JetSets) -> Description:
         """Say what the jets are."""
+        judge = judge_of(material.classes)
         return Description(
-            ACCURACY, _in_words(material), len(material.train), material.classes, further=(NMI, ARI, BARE, BY_MASS)
+            judge.measure, _in_words(material), len(material.train), material.classes, further=judge.further
         )
 
     def subset(self, material: JetSets, size: int, seed: int) -> np.ndarray:
@@ -80,69 +71,30 @@ class JetSystem(StudiedSystem[JetRecipe, JetSets, TrainedClusters]):
     def test(self, job: JetJob, trained: TrainedClusters) -> Finished:
         """Cluster the test jets, as they are and with their particles permuted."""
         network = trained.network.to(torch_device(job.device))
-        tested = _tested(job, network)
+        tested, judge = _tested(job, network), judge_of(job.material.classes)
         network.cpu()
         drawings = _drawings(job, trained, tested) if can_draw() else {}
         outcome = _outcome(job, trained, tested, captions(drawings, job.seed))
-        right = np.stack([tested.matched(space) == space.label.numpy() for space in (tested.as_is, tested.permuted)])
-        return Finished(outcome, Predictions(tested.as_is.label.numpy(), ELEMENTS, right.astype(np.uint8)), drawings)
+        shares = np.stack([judge.shares(tested, space) for space in (tested.as_is, tested.permuted)])
+        return Finished(outcome, Predictions(judge.units(tested), ELEMENTS, shares), drawings)
 
     def save(self, folder: Path, job: JetJob, trained: TrainedClusters, finished: Finished | None = None) -> None:
         """Write the network with its centroids."""
         save_run(folder, trained.network, _run_description(job, trained, finished))
 
 
-@dataclass(frozen=True, eq=False)
-class _Tested:
-    """The test jets in the space of a network.
-
-    Attributes:
-        as_is: the jets as they are.
-        permuted: with their particles in another order.
-        training: the jets that were trained on, as they are.
-        centroids: ``[K, D]``.
-        recipe: what the network was trained by.
-        shape: clusters and classes.
-    """
-
-    as_is: Space
-    permuted: Space
-    training: Space
-    centroids: Tensor
-    recipe: JetRecipe
-    shape: tuple[int, int]
-
-    def clusters(self, space: Space) -> NDArray[np.int64]:
-        """Return the cluster of every jet."""
-        return space.predicted(self.centroids, self.recipe.training)
-
-    def table(self, space: Space) -> ClusterTable:
-        """Return how many jets of each class are in each cluster."""
-        return space.table(self.clusters(space), self.shape)
-
-    def matched(self, space: Space) -> NDArray[np.int64]:
-        """Return the class that the cluster of every jet is matched with on the test jets as they are; -1 for none."""
-        return self.table(self.as_is).matching[self.clusters(space)]
-
-
-def _tested(job: JetJob, network: CloudNetwork) -> _Tested:
-    training, classes = job.recipe.training, len(job.material.classes)
-    part = training_part(job.material, job.subset, job.seed)
-    return _Tested(
-        embed(network, job.material.test, training),
-        embed(network, job.material.test, training, permuted),
-        embed(network, part, training),
+def _tested(job: JetJob, network: CloudNetwork) -> Tested:
+    material, config = job.material, job.recipe.training
+    part = training_part(material, job.subset, job.seed)
+    return Tested(
+        embed(network, material.test, config),
+        embed(network, material.test, config, permuted),
+        embed(network, part, config),
+        embed(network, material.validation, config),
         network.centroids.detach().cpu(),
-        job.recipe,
-        (classes if training.pretext == "label" else len(network.centroids), classes),
+        config,
+        len(material.classes),
     )
-
-
-def permuted(jets: Jets, seed: int = 0) -> Jets:
-    """Return jets with the particles of each in another order, padding among them."""
-    order = torch.rand(jets.mask.shape, generator=torch.Generator().manual_seed(seed)).argsort(1)
-    features = jets.features.gather(1, order[..., None].expand_as(jets.features))
-    return Jets(features, jets.mask.gather(1, order), jets.label, jets.mass, jets.row)
 
 
 def permutation_error(network: CloudNetwork, jets: Jets) -> float:
@@ -154,36 +106,20 @@ def permutation_error(network: CloudNetwork, jets: Jets) -> float:
     return max(float((a - b).abs().max() / a.std().clamp(min=torch.finfo(a.dtype).tiny)) for a, b in pairs)
 
 
-def scores_of(space: Space, table: ClusterTable) -> Scores:
-    """Return the figures of some jets as they are recorded."""
-    bare, by_mass = (control((len(table.counts), table.counts.shape[1])) for control in (space.bare, space.by_mass))
-    figures = {
-        ACCURACY.name: table.accuracy,
-        NMI: table.nmi,
-        ARI: table.ari,
-        BARE: bare.accuracy,
-        BY_MASS: by_mass.accuracy,
-        PRETEXT: float(space.right.double().mean()),
-    }
-    return Scores(figures=dict(figures), confusion=table.confusion)
-
-
-def _outcome(job: JetJob, trained: TrainedClusters, tested: _Tested, pictures: dict[str, str]) -> Outcome:
-    as_is, moved = scores_of(tested.as_is, tested.table(tested.as_is)), tested.table(tested.permuted)
-    matched = [tested.matched(space) for space in (tested.as_is, tested.permuted)]
-    shares = [float((found == tested.as_is.label.numpy()).mean()) for found in matched]
-    training = tested.table(tested.training)
+def _outcome(job: JetJob, trained: TrainedClusters, tested: Tested, pictures: dict[str, str]) -> Outcome:
+    judge = judge_of(job.material.classes)
+    name = judge.measure.name
+    upright, training = (judge.scores(tested, space) for space in (tested.as_is, tested.training))
+    shares = [float(judge.shares(tested, space).mean()) for space in (tested.as_is, tested.permuted)]
+    clusters = [tested.clusters(space) for space in (tested.as_is, tested.permuted)]
     few = next(iter(job.material.test.batches(0, _FEW)))
     return Outcome(
         group="permutations",
-        train=Scores(figures={ACCURACY.name: training.accuracy, NMI: training.nmi, ARI: training.ari}),
-        tests={
-            ROTATED: Scores(figures={ACCURACY.name: float(np.mean(shares)), NMI: moved.nmi, ARI: moved.ari}),
-            UPRIGHT: as_is,
-        },
+        train=training,
+        tests={ROTATED: Scores(figures={name: float(np.mean(shares))}), UPRIGHT: upright},
         per_rotation=dict(zip(ELEMENTS, shares, strict=True)),
-        changed_images=int((matched[0] != matched[1]).sum()),
-        overfitting_ratio=overfitting_ratio(training.accuracy, shares[0]),
+        changed_images=int((clusters[0] != clusters[1]).sum()),
+        overfitting_ratio=overfitting_ratio(training.figures[name] or 0.0, shares[0]),
         curves=_curves(trained, job.recipe.training.beta),
         cost=Cost(
             parameters=parameter_count(trained.network),
@@ -192,7 +128,7 @@ def _outcome(job: JetJob, trained: TrainedClusters, tested: _Tested, pictures: d
             latency_ms=_latency_ms(trained.network, few),
         ),
         equivariance_error=permutation_error(trained.network, few),
-        figures=_geometry(trained),
+        figures={**judge.figures(tested), **_geometry(trained)},
         pictures=pictures,
     )
 
@@ -206,7 +142,7 @@ def _curves(trained: TrainedClusters, beta: float) -> Curves:
         return [one + (0.0 if np.isnan(other) else beta * other) for one, other in both]
 
     return Curves(
-        score=ACCURACY.name,
+        score="clustering accuracy",
         step=found.step,
         train_loss=whole(found.train_classification, found.train_clustering),
         train_score=found.train_accuracy,
@@ -244,7 +180,7 @@ def _latency_ms(network: CloudNetwork, jets: Jets) -> float:
     return 1e3 * float(np.median(seconds))
 
 
-def _drawings(job: JetJob, trained: TrainedClusters, tested: _Tested) -> dict[str, Drawing]:
+def _drawings(job: JetJob, trained: TrainedClusters, tested: Tested) -> dict[str, Drawing]:
     classes = job.material.classes
     spectra = Spectra(
         tested.as_is.mass.numpy(),
