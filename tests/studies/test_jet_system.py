@@ -139,16 +139,26 @@ def test_a_study_runs_and_reports(file, tmp_path):
     assert "clustering accuracy" in build_report(tmp_path).read_text(encoding="utf-8")
 
 
-def test_the_command_line_trains(file, tmp_path, monkeypatch, capsys):
+def main_to_the_end():
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+
+
+def test_the_command_line_trains_and_evaluates(file, tmp_path, monkeypatch, capsys):
     words = ["train", "ucluster", "--data", str(file), "--out", str(tmp_path / "run")]
     for key, value in {**BUDGET, "pretraining": 1, "joint": 1}.items():
         words += ["--set", f"training.{key}={value}"]
     monkeypatch.setattr(sys, "argv", ["isotypic", *words])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert not ended.value.code
+    main_to_the_end()
     assert "change their cluster under some element" in capsys.readouterr().out
     assert (tmp_path / "run" / "weights.safetensors").is_file()
+    monkeypatch.setattr(sys, "argv", ["isotypic", "evaluate", str(tmp_path / "run"), "--part", "validation"])
+    main_to_the_end()
+    said = capsys.readouterr().out
+    assert "particles permuted" in said
+    assert "0 jets change their cluster" in said
+    assert "cluster 0:" in said
 
 
 def test_the_presets_are_those_of_the_spec():

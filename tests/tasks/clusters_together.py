@@ -1,6 +1,7 @@
 """A training of clusters, alone or by processes that torchrun starts, for test_clustering.py."""
 
 import sys
+from pathlib import Path
 
 import torch
 from jets import jets
@@ -8,6 +9,7 @@ from jets import jets
 from isotypic.data.jet_sets import JetSets
 from isotypic.data.jet_source import MemoryJets
 from isotypic.tasks import clustering_session
+from isotypic.tasks.checkpoints import Checkpoint
 from isotypic.tasks.clustering import Clustering
 from isotypic.tasks.clustering_session import train_clusters
 from isotypic.tasks.ranks import leads
@@ -62,5 +64,6 @@ clustering_session.Clustering = Recorded
 
 if __name__ == "__main__":
     learned = {case: learn(case) for case in CASES}
+    learned["went on"] = learn("plain", checkpoint=Checkpoint(Path(sys.argv[2]), "this"))
     if leads():
         torch.save(learned, sys.argv[1])

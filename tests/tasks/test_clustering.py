@@ -168,8 +168,9 @@ def difference(one, two):
 @pytest.fixture(scope="module")
 def together(tmp_path_factory):
     """What two processes learn."""
-    found = tmp_path_factory.mktemp("together") / "learned.pt"
-    words = ("--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", "2", SCRIPT, found)
+    folder = tmp_path_factory.mktemp("together")
+    found, stopped = folder / "learned.pt", stopped_at(4 * COUNT + 40, folder / "kept.ckpt")
+    words = ("--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", "2", SCRIPT, found, stopped.path)
     tests = str(SCRIPT.parents[1])
     paths = os.pathsep.join([tests, str(SCRIPT.parent), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
@@ -192,6 +193,15 @@ def test_two_processes_learn_what_one_learns(alone, together):
     for name, values in alone["curves"].items():
         np.testing.assert_allclose(found["curves"][name], values, atol=1e-6, err_msg=name)
     assert difference(found["weights"], alone["weights"]) < 1e-5
+
+
+def test_two_processes_go_on_where_one_was_stopped_in_the_middle_of_an_epoch(alone, together):
+    found = together["went on"]
+    assert 0 < len(found["steps"]) < 54
+    np.testing.assert_allclose(found["steps"], alone["steps"][-len(found["steps"]) :], rtol=0, atol=1e-6)
+    assert difference(found["weights"], alone["weights"]) < 1e-5
+    for name, values in alone["curves"].items():
+        np.testing.assert_allclose(found["curves"][name], values, atol=1e-6, err_msg=name)
 
 
 def test_of_linear_scaling_the_batch_and_the_rate_are_those_of_both(together, alone):

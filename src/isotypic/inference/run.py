@@ -303,5 +303,5 @@ def _with_weights(model: _Model, path: Path) -> _Model:
     return model.eval()
 
 
-_USE = {"classification": "predict", "segmentation": "segment", "detection": "predict", "clustering": "study"}
+_USE = {"classification": "predict", "segmentation": "segment", "detection": "predict", "clustering": "evaluate"}
 """The command that uses a run, by its task."""

@@ -50,9 +50,9 @@ def summed(x: Tensor) -> Tensor:
     """Return the sum of a tensor over all processes; they all call it."""
     if not _together():
         return x
-    total = x.clone()
+    total = x.to(_meeting_place(x), copy=True)
     distributed.all_reduce(total)
-    return total
+    return total.to(x.device)
 
 
 def gathered(x: Tensor) -> Tensor:
@@ -69,9 +69,14 @@ def of_the_first(x: Tensor) -> Tensor:
     """Return what the first process has, a tensor of one shape in all; they all call it."""
     if not _together():
         return x
-    shared = x.clone()
+    shared = x.to(_meeting_place(x), copy=True)
     distributed.broadcast(shared, src=0)
-    return shared
+    return shared.to(x.device)
+
+
+def _meeting_place(x: Tensor) -> torch.device:
+    """Return where processes exchange a tensor: NCCL does on GPUs alone."""
+    return torch.device("cuda") if distributed.get_backend() == "nccl" else x.device
 
 
 def _together() -> bool:

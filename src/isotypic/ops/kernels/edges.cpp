@@ -13,7 +13,7 @@ typedef decltype(V{} > V{}) Mask;
 
 static inline V some(const T* p, Int count) { return count >= LANES ? load(p) : load_some(p, count); }
 static inline void put(T* p, V v, Int count) { count >= LANES ? store(p, v) : store_some(p, v, count); }
-static inline V relu(V v) { return v > V{} ? v : V{}; }
+static inline V relu(V v) { return v < V{} ? V{} : v; }  // NaN stays
 static inline V all(T value) { return V{} + value; }
 
 static Int begin(const Int* low, Int rows, Int part, Int parts) {

@@ -45,7 +45,6 @@ class Tested:
     Attributes:
         as_is: the test jets as they are.
         permuted: with their particles in another order.
-        training: the jets that were trained on.
         validation: the validation jets.
         centroids: ``[K, D]``.
         config: what the network was trained by.
@@ -54,7 +53,6 @@ class Tested:
 
     as_is: Space
     permuted: Space
-    training: Space
     validation: Space
     centroids: Tensor
     config: ClusterTraining

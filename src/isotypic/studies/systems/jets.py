@@ -29,9 +29,10 @@ from isotypic.studies.systems.jet_drawings import Spectra, curves_of, space_of
 from isotypic.studies.systems.jet_judges import Tested, judge_of
 from isotypic.studies.systems.png import can_draw
 from isotypic.studies.systems.system import Counted, Description, Drawing, Finished, Job, StudiedSystem, captions
+from isotypic.tasks.cluster_training import ClusterTraining
 from isotypic.tasks.clustering_session import TrainedClusters, jet_material, train_clusters, training_part
 from isotypic.tasks.cost import parameter_count
-from isotypic.tasks.embedding import embed, on
+from isotypic.tasks.embedding import Space, embed, on
 from isotypic.tasks.recipe import JetRecipe
 
 ELEMENTS = ("as they are", "particles permuted")
@@ -71,10 +72,12 @@ class JetSystem(StudiedSystem[JetRecipe, JetSets, TrainedClusters]):
     def test(self, job: JetJob, trained: TrainedClusters) -> Finished:
         """Cluster the test jets, as they are and with their particles permuted."""
         network = trained.network.to(torch_device(job.device))
-        tested, judge = _tested(job, network), judge_of(job.material.classes)
+        config, judge = job.recipe.training, judge_of(job.material.classes)
+        tested = tested_on(network, job.material.test, job.material, config)
+        training = embed(network, training_part(job.material, job.subset, job.seed), config)
         network.cpu()
         drawings = _drawings(job, trained, tested) if can_draw() else {}
-        outcome = _outcome(job, trained, tested, captions(drawings, job.seed))
+        outcome = _outcome(job, trained, (tested, training), captions(drawings, job.seed))
         shares = np.stack([judge.shares(tested, space) for space in (tested.as_is, tested.permuted)])
         return Finished(outcome, Predictions(judge.units(tested), ELEMENTS, shares), drawings)
 
@@ -83,17 +86,22 @@ class JetSystem(StudiedSystem[JetRecipe, JetSets, TrainedClusters]):
         save_run(folder, trained.network, _run_description(job, trained, finished))
 
 
-def _tested(job: JetJob, network: CloudNetwork) -> Tested:
-    material, config = job.material, job.recipe.training
-    part = training_part(material, job.subset, job.seed)
+def tested_on(network: CloudNetwork, source: JetSource, sets: JetSets, config: ClusterTraining) -> Tested:
+    """Return some jets in the space of a network.
+
+    Args:
+        network: in evaluation mode.
+        source: the jets.
+        sets: what they belong to; its validation jets are embedded as well.
+        config: what the network was trained by.
+    """
     return Tested(
-        embed(network, material.test, config),
-        embed(network, material.test, config, permuted),
-        embed(network, part, config),
-        embed(network, material.validation, config),
+        embed(network, source, config),
+        embed(network, source, config, permuted),
+        embed(network, sets.validation, config),
         network.centroids.detach().cpu(),
         config,
-        len(material.classes),
+        len(sets.classes),
     )
 
 
@@ -106,10 +114,11 @@ def permutation_error(network: CloudNetwork, jets: Jets) -> float:
     return max(float((a - b).abs().max() / a.std().clamp(min=torch.finfo(a.dtype).tiny)) for a, b in pairs)
 
 
-def _outcome(job: JetJob, trained: TrainedClusters, tested: Tested, pictures: dict[str, str]) -> Outcome:
-    judge = judge_of(job.material.classes)
+def _outcome(job: JetJob, trained: TrainedClusters, found: tuple[Tested, Space], pictures: dict[str, str]) -> Outcome:
+    """Return what the test jets, and the training jets beside them, came to."""
+    judge, tested = judge_of(job.material.classes), found[0]
     name = judge.measure.name
-    upright, training = (judge.scores(tested, space) for space in (tested.as_is, tested.training))
+    upright, training = (judge.scores(tested, space) for space in (tested.as_is, found[1]))
     shares = [float(judge.shares(tested, space).mean()) for space in (tested.as_is, tested.permuted)]
     clusters = [tested.clusters(space) for space in (tested.as_is, tested.permuted)]
     few = next(iter(job.material.test.batches(0, _FEW)))
