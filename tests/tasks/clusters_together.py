@@ -20,8 +20,11 @@ COUNT, BATCH = 101, 20
 
 CASES = {
     "plain": {"model": {"norm": False}},
-    "norm": {"model": {"norm": True}},
-    "linear": {"model": {"norm": False}, "training": {"scaling": "linear", "batch_size": 10}},
+    "norm": {"model": {"norm": True}, "training": {"pretraining": 1, "joint": 1}},
+    "linear": {
+        "model": {"norm": False},
+        "training": {"scaling": "linear", "batch_size": 10, "pretraining": 1, "joint": 1},
+    },
 }
 
 

@@ -18,6 +18,11 @@ from isotypic.ops.neighbours import Neighbours
 class RowNorm(nn.BatchNorm1d):
     """Batch norm ``[M, C] -> [M, C]`` over the rows."""
 
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+    momentum: float
+
     def forward(self, x: Tensor) -> Tensor:
         """Normalise the rows."""
         if self.training and len(x) > 1:

@@ -25,7 +25,7 @@ Write = Callable[[Path], object]
 _WIDTH, _PANEL = 9.0, 3.0
 """Inches."""
 _ACROSS = 3
-_BINS = np.linspace(0, 250, 51)
+_BINS = np.linspace(0, 250, 51).tolist()
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,12 +89,14 @@ def curves_of(curves: ClusterCurves, pretraining: int) -> Write:
         middle.plot(epochs, curves.train_clustering, label="training", color=GREYS[0])
         middle.plot(epochs, curves.clustering, label="validation", color=COLOURS[4])
         middle.set_ylabel("clustering loss", color=MUTED)
-        right.plot(epochs, curves.nearest, label="log distance of the nearest centroids", color=COLOURS[2])
-        right.plot(epochs, np.log(curves.alpha), label="log alpha", color=COLOURS[0])
+        right.plot(epochs, curves.nearest, label="distance of the nearest centroids", color=COLOURS[2])
+        right.plot(epochs, np.log(curves.alpha), label="alpha", color=COLOURS[0])
+        right.set_ylabel("natural logarithm", color=MUTED)
         for axes in (left, middle, right):
             axes.axvline(pretraining + 0.5, color=GREYS[1], linewidth=0.8)
+            axes.set_xlim(0.5, len(epochs) + 0.5)
             axes.set_xlabel("epoch", color=MUTED)
-            axes.legend(frameon=False, fontsize=8)
+            axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1))
         return _write(figure, path)
 
     return write

@@ -106,11 +106,16 @@ def tested_on(network: CloudNetwork, source: JetSource, sets: JetSets, config: C
 
 
 def permutation_error(network: CloudNetwork, jets: Jets) -> float:
-    """Return the largest change of point and logits under a permutation, over their standard deviation, in float64."""
+    """Return the largest change of the points, and the logits of jets, under a permutation of the particles.
+
+    It is measured over their standard deviation, in float64.
+    """
     double = deepcopy(network).cpu().double().eval()
     with torch.inference_mode():
         found, moved = (double(one.features.double(), one.mask) for one in (jets, permuted(jets)))
-    pairs = zip(found, moved, strict=True)
+    pairs = [
+        (a, b) for a, b in zip(found, moved, strict=True) if a.dim() == 2
+    ]  # the logits of particles move with them
     return max(float((a - b).abs().max() / a.std().clamp(min=torch.finfo(a.dtype).tiny)) for a, b in pairs)
 
 
