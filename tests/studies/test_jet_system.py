@@ -9,7 +9,7 @@ from jets import jets
 from sklearn.metrics import roc_auc_score
 
 from isotypic.cli.main import main
-from isotypic.data.events import Events
+from isotypic.data.events import Events, PairedJets
 from isotypic.data.jet_sets import JetDataConfig, load_jets, recognise_jets, split_jets
 from isotypic.data.jet_source import MemoryJets, joined, permuted, rows_of
 from isotypic.errors import RequestError
@@ -263,3 +263,17 @@ def test_every_particle_has_the_class_of_its_own_jet():
     assert torch.equal(of_particles(moved, ClusterTraining()).sort(1)[0], classes.sort(1)[0])
     assert not torch.equal(moved.jet, events.jet)
     assert isinstance(joined([events, events]), Events)
+
+
+def test_jets_two_by_two_are_events():
+    single = jets(8, 10)
+    twins = rows_of(single, np.arange(8))
+    twins.label[1::2] = twins.label[::2]
+    source = PairedJets(MemoryJets(twins))
+    (events,) = source.batches(0, 100)
+    assert (len(source), len(events.row)) == (4, 4)
+    assert torch.equal(events.features[1, 10:], twins.features[3])
+    assert torch.equal(events.mass_of_each[:, [0, 10]], twins.mass.view(4, 2))
+    assert [len(one.row) for one in source.batches(0, 3)] == [3, 1]
+    with pytest.raises(RequestError, match="expected jets two by two"):
+        next(PairedJets(MemoryJets(jets(7))).batches(0, 4))

@@ -51,10 +51,10 @@ def recipe(model=None, **training):
     )
 
 
-def learn(case, **options):
+def learn(case, training=None, **options):
     STEPS.clear()
     settings = CASES[case]
-    made = recipe(settings["model"], **settings.get("training", {}))
+    made = recipe(settings["model"], **settings.get("training", {}), **(training or {}))
     trained = train_clusters(made, sets(), seed=1, **options)
     return {
         "steps": list(STEPS),

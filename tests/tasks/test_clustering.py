@@ -35,7 +35,7 @@ def test_shares_make_the_batches_wherever_an_epoch_is_taken_up(world):
     assert [torch.cat([s.row for s in parts]).tolist() for parts in zip(*shares, strict=True)] == [
         w.tolist() for w in whole
     ]
-    late = [batch.row.tolist() for batch in source.batches(2, 6, start=12)]
+    late = [batch.row.tolist() for batch in source.batches(2, 6, start=2)]
     assert late == [w.tolist() for w in whole[2:]]
     assert not torch.equal(torch.cat(whole), joined(source.batches(3, 6)).row), "another epoch, another order"
 
@@ -131,6 +131,12 @@ def test_a_supervised_network_learns_the_particles():
     trained = train_clusters(made, sets(300), seed=1)
     assert trained.network.head[-1].out_features == 3
     assert trained.curves.pretext[-1] > 0.6
+
+
+def test_batches_that_do_not_go_on_where_a_training_was_stopped_are_refused(tmp_path):
+    path = stopped_at(COUNT + 60, tmp_path / "kept.ckpt")
+    with pytest.raises(RequestError, match=r"behind the 40 jets of the epoch that were seen, received batches of 30"):
+        learn("plain", {"batch_size": 30}, checkpoint=path)
 
 
 class Stop(Exception):

@@ -2,7 +2,7 @@
 
 An epoch is one pass in an order that depends on its number alone. It is cut into batches, and each batch into the
 shares of the processes that train together, so the batches are the same however many there are; near its end a share
-may be empty. A position in an epoch is the number of jets before it, which means the same to any number of processes.
+may be empty.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class JetSource(Protocol):
             batch_size: jets a batch, all shares together; the last batch may have fewer.
             rank: which process.
             world: of how many.
-            start: jets of the epoch that were given before, all shares together.
+            start: the first batch, for going on in the middle of an epoch.
         """
 
 
@@ -64,7 +64,7 @@ class MemoryJets:
     def batches(self, epoch: int, batch_size: int, rank: int = 0, world: int = 1, start: int = 0) -> Iterator[Jets]:
         """Yield one process's shares of the batches of an epoch (see :class:`JetSource`)."""
         order = self._order(epoch)
-        for first in range(start, len(order), batch_size):
+        for first in range(start * batch_size, len(order), batch_size):
             batch = order[first : first + batch_size]
             yield rows_of(self.jets, batch[rank * len(batch) // world : (rank + 1) * len(batch) // world])
 

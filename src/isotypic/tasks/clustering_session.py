@@ -163,9 +163,15 @@ class _Epochs:
         self.task = task
 
     def __iter__(self) -> Iterator[Jets]:
-        task = self.task
-        epoch, start = divmod(task.seen, task.schedule.rows)
-        return iter(task.source.batches(epoch, task.schedule.batch, *share(), start))
+        schedule = self.task.schedule
+        epoch, seen = divmod(self.task.seen, schedule.rows)
+        start, rest = divmod(seen, schedule.batch)
+        if rest:
+            raise RequestError(
+                f"expected batches that go on behind the {seen} jets of the epoch that were seen, received batches of "
+                f"{schedule.batch}: go on with as many processes as before, or train with training.scaling=fixed"
+            )
+        return iter(self.task.source.batches(epoch, schedule.batch, *share(), start))
 
 
 class _Report(Callback):

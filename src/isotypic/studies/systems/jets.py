@@ -230,7 +230,7 @@ def _run_description(job: JetJob, trained: TrainedClusters, finished: Finished |
 
 
 def _places(source: JetSource) -> int:
-    return next(iter(source.batches(0, 1))).mask.shape[1]
+    return next(iter(source.batches(0, _FEW))).mask.shape[1]
 
 
 def _in_words(material: JetSets) -> dict[str, Any]:
