@@ -1,4 +1,4 @@
-"""``isotypic data convert``: a data set as a folder of images."""
+"""``isotypic data convert``: a data set as a folder of images, or jets as Parquet shards."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from isotypic.cli.data_request import AnyDataConfig, DataPath, Dataset, data_config, shown, state_of
+from isotypic.cli.data_jets import JETS, convert_jets
+from isotypic.cli.data_request import AnyDataConfig, Dataset, data_config, shown, state_of
 from isotypic.cli.following import plain_console
 from isotypic.cli.options import Set
 from isotypic.data.catalogue import load, load_labelled
@@ -22,17 +23,26 @@ from isotypic.data.writers import image_folder, labelled_folder
 from isotypic.data.writers.output_folder import refuse_taken
 from isotypic.errors import RequestError
 
-SUMMARY = "Write a data set as a folder of images that isotypic, and other programs, can read."
+SUMMARY = "Write a data set as a folder of images that other programs read too, or jets as Parquet shards."
 EXAMPLE = "Example: isotypic data convert pcam/ --out pcam-png --set data.resize=48"
 
 _CACHE = ".cache"
 
 
 def command(
-    path: DataPath = None,
-    out: Annotated[Path, typer.Option("--out", help="Folder to write to; what is written there stays.")] = Path(
-        "converted"
-    ),
+    words: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[PATH | jets SRC... DST]",
+            help="The data set: a folder or a file; none for digits and sticks. Or jets: their files, or folders of "
+            "them, and the folder to write to.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder to write to; what is written there stays. Default converted, or DST."),
+    ] = None,
     dataset: Dataset = None,
     set_: Set = None,
 ) -> None:
@@ -40,8 +50,19 @@ def command(
 
     Images with classes become <split>/<class>/<patient>/<number>.png and the table images.csv; images with numbered
     objects become images/NAME.png and labels/NAME.tif.
+
+    Jets (HDF5 of HLS4ML or the LHC Olympics, or ROOT) become Parquet shards with a manifest: isotypic data convert jets
+    jets/ shards --set data.classes=[w,z,t] --set data.mass=[10,200]
     """
-    convert(data_config(path, dataset, set_), out)
+    first, *rest = words or [None]
+    if rest and str(first) == JETS:
+        if dataset is not None:
+            raise RequestError(f"expected --set data.format=... for jets, received --dataset {dataset}")
+        convert_jets([path for path in rest if path is not None], out, set_)
+    elif rest:
+        raise RequestError(f"expected one data set, received {len(rest) + 1} paths; jets begin with the word jets")
+    else:
+        convert(data_config(first, dataset, set_), out or Path("converted"))
 
 
 def convert(config: AnyDataConfig, out: Path) -> None:

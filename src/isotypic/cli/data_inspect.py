@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from isotypic.cli.data_jets import inspect_jets
 from isotypic.cli.data_pictures import draw, draw_labelled
 from isotypic.cli.data_request import AnyDataConfig, DataPath, Dataset, Progress, data_config, shown
 from isotypic.cli.data_tables import say
@@ -20,6 +21,7 @@ from isotypic.data.config import DataConfig
 from isotypic.data.inspection.classified import Inspection, inspect
 from isotypic.data.inspection.labelled import LabelledInspection, inspect_labelled
 from isotypic.data.splits import split, split_labelled
+from isotypic.distributed.manifest import has_manifest
 from isotypic.errors import RequestError
 from isotypic.studies.systems.png import can_draw
 
@@ -37,6 +39,11 @@ def command(
     ] = None,
 ) -> None:
     """Read every image once; nothing is left but the picture."""
+    if path is not None and dataset is None and has_manifest(path):
+        if picture is not None or set_:
+            raise RequestError(f"{path}: holds shards of jets, of which there is no picture and nothing to set")
+        inspect_jets(path, as_json=json_)
+        return
     console, config = plain_console(), data_config(path, dataset, set_)
     if picture is not None and not can_draw():
         raise RequestError("--picture needs matplotlib; install isotypic[report]")
