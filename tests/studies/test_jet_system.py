@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from isotypic.cli.main import main
 from isotypic.data.events import Events, PairedJets
-from isotypic.data.jet_sets import JetDataConfig, load_jets, recognise_jets, split_jets
+from isotypic.data.jet_sets import JetSetConfig, load_jets, recognise_jets, split_jets
 from isotypic.data.jet_source import MemoryJets, joined, permuted, rows_of
 from isotypic.errors import RequestError
 from isotypic.inference.run import load_clusters, load_run
@@ -30,6 +30,7 @@ from isotypic.tasks.clustering_loss import mass_class
 from isotypic.tasks.embedding import embed, of_particles
 from isotypic.tasks.recipe import read_recipe, recipe_names, recipe_of, with_request
 
+SUPERVISED = {"pretraining": 12, "joint": 0, "batch_size": 32, "learning_rate": 5e-3, "halve_every": 5}
 BUDGET = {"pretraining": 3, "joint": 4, "batch_size": 64, "snapshots": 3}
 
 
@@ -153,7 +154,6 @@ def test_the_command_line_trains_and_evaluates(file, tmp_path, monkeypatch, caps
     monkeypatch.setattr(sys, "argv", ["isotypic", "evaluate", str(tmp_path / "run"), "--part", "validation"])
     main_to_the_end()
     said = capsys.readouterr().out
-    assert "particles permuted" in said
     assert "0 jets change their cluster" in said
     assert "cluster 0:" in said
 
@@ -180,16 +180,16 @@ def test_wrong_files_are_refused(file, change, said, tmp_path):
     path = tmp_path / "bad.npz"
     np.savez(path, **{name: value for name, value in arrays.items() if value is not None})
     with pytest.raises(RequestError, match=said):
-        load_jets(JetDataConfig(path=path), tmp_path)
+        load_jets(JetSetConfig(path=path), tmp_path)
 
 
 def test_what_is_no_file_of_jets_is_refused(tmp_path):
     with pytest.raises(RequestError, match=r"expected an .npz file of jets at None, found none; give --data PATH"):
-        load_jets(JetDataConfig(), tmp_path)
+        load_jets(JetSetConfig(), tmp_path)
     with pytest.raises(RequestError, match=r"expected an .npz file of jets, found nothing"):
         recognise_jets(tmp_path / "no.npz")
     with pytest.raises(RequestError, match="unknown data set 'arrys': did you mean 'arrays'"):
-        load_jets(JetDataConfig(dataset="arrys"), tmp_path)
+        load_jets(JetSetConfig(dataset="arrys"), tmp_path)
 
 
 def search(count=400, seed=0, share=0.1):
@@ -218,12 +218,12 @@ def search(count=400, seed=0, share=0.1):
 def found(tmp_path_factory):
     """What clusters of particles' classes, and a supervised network, find of a signal."""
     events = MemoryJets(search())
-    config = JetDataConfig(test_fraction=0.4, validation_fraction=0.4)
+    config = JetSetConfig(test_fraction=0.3, validation_fraction=0.2)
     material = split_jets("events", SEARCH, events, config)
     done = {}
     for name, model, training in (
         ("clusters", {"output": "particle", "clusters": 4}, {**BUDGET, "pretraining": 4, "joint": 2}),
-        ("supervised", {}, {**BUDGET, "pretext": "label", "pretraining": 12, "joint": 0}),
+        ("supervised", {}, {**SUPERVISED, "pretext": "label"}),
     ):
         raw = {"name": name, "task": "clustering", "model": {"family": "ucluster", **model}, "training": training}
         recipe = recipe_of(raw)

@@ -72,6 +72,22 @@ def test_schedules_follow_the_jets_and_not_the_steps_of_a_process():
     assert schedule.rate(500) == 5e-4
 
 
+def test_a_relative_temperature_is_measured_by_the_centroids_that_kmeans_finds():
+    config = ClusterTraining(pretraining=1, alpha=3, alpha_step=2, alpha_unit="relative")
+    schedule = Schedule(config, rows=10)
+    assert schedule.alpha(0, unit=0.25) == 12
+    assert schedule.alpha(30, unit=0.25) == 28
+    plain = Schedule(config.model_copy(update={"alpha_unit": "absolute"}), rows=10)
+    assert plain.alpha(30, unit=0.25) == 7
+    made = recipe({"norm": False}, pretraining=0, joint=1, alpha_unit="relative")
+    found = train_clusters(made, sets(), seed=1)
+    torch.manual_seed(1)
+    network = build_cloud(made.model, 8, 20).double()
+    centroids = kmeans(embed(network, sets().train, made.training).points, 3, seed=1)
+    nearest = min(np.linalg.norm(centroids[i] - centroids[j]) for i in range(3) for j in range(i))
+    assert found.curves.alpha[0] == pytest.approx(nearest**-2)
+
+
 @pytest.fixture(scope="module")
 def alone():
     """What one process learns."""

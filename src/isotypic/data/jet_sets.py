@@ -21,7 +21,7 @@ from isotypic.errors import RequestError, unknown
 PARTICLES = ("W", "Z", "top")
 
 
-class JetDataConfig(Config):
+class JetSetConfig(Config):
     """The ``data`` section of a recipe for jets; an unknown key or a value out of range is refused."""
 
     dataset: str = Field("arrays", description="name of the data set: arrays, an .npz file")
@@ -44,6 +44,7 @@ class JetSets:
         train: in an order that depends on the epoch.
         validation: likewise, or in one order.
         test: likewise.
+        reordered: the training jets in the order of a seed, where they are not in memory.
     """
 
     name: str
@@ -51,12 +52,13 @@ class JetSets:
     train: JetSource
     validation: JetSource
     test: JetSource
+    reordered: Callable[[int], JetSource] | None = None
 
 
-JetLoader = Callable[[JetDataConfig, Path], JetSets]
+JetLoader = Callable[[JetSetConfig, Path], JetSets]
 
 
-def load_arrays(config: JetDataConfig, cache: Path) -> JetSets:
+def load_arrays(config: JetSetConfig, cache: Path) -> JetSets:
     """Load an ``.npz`` file with ``features [n, P, 8]``, ``mask [n, P]``, ``label [n]`` and ``mass [n]``.
 
     It may have ``row [n]``, numbers of the jets, and ``classes``, their names in the order of the labels.
@@ -82,7 +84,7 @@ def load_arrays(config: JetDataConfig, cache: Path) -> JetSets:
     return split_jets(str(config.path), classes, MemoryJets(jets), config)
 
 
-def split_jets(name: str, classes: tuple[str, ...], jets: MemoryJets, config: JetDataConfig) -> JetSets:
+def split_jets(name: str, classes: tuple[str, ...], jets: MemoryJets, config: JetSetConfig) -> JetSets:
     """Split jets at random, the same every time.
 
     Raises:
@@ -101,7 +103,7 @@ def split_jets(name: str, classes: tuple[str, ...], jets: MemoryJets, config: Je
 JETS: Mapping[str, JetLoader] = MappingProxyType({"arrays": load_arrays})
 
 
-def load_jets(config: JetDataConfig, cache: Path) -> JetSets:
+def load_jets(config: JetSetConfig, cache: Path) -> JetSets:
     """Load the jets that ``config`` names.
 
     Args:

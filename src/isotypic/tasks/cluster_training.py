@@ -6,7 +6,8 @@ With N jets an epoch, n seen, e = floor(n / N) and P epochs of classification al
 =====================  =====================================================================================
 learning rate          ``max(learning_rate / 2^floor(e / halve_every), lowest_rate)``, times the processes if
                        scaling is linear; with ``restart`` e counts from the beginning of the joint training
-inverse temperature    ``alpha + alpha_step max(0, e - P)``
+inverse temperature    ``alpha + alpha_step max(0, e - P)``; relative, over the smallest squared distance of two
+                       centroids as k-means finds them
 loss                   focal loss; from epoch P on plus ``beta`` times deep k-means
 =====================  =====================================================================================
 """
@@ -43,6 +44,11 @@ class ClusterTraining(Config):
     beta: float = Field(10.0, ge=0, description="weight of the clustering loss")
     alpha: float = Field(1.0, ge=0, description="inverse temperature of the clustering loss at the start")
     alpha_step: float = Field(2.0, ge=0, description="what it grows by every epoch")
+    alpha_unit: Literal["absolute", "relative"] = Field(
+        "absolute",
+        description="relative: alpha is measured by the centroids that k-means finds, so that the two nearest are "
+        "alpha apart at the start, however small the space that was learned",
+    )
     snapshots: int = Field(6, ge=0, description="epochs of which the report shows the space that is clustered")
     precision: Annotated[Literal["32", "64"], BeforeValidator(str)] = Field("32", description="bits of a number")
 
@@ -86,9 +92,16 @@ class Schedule:
             epoch -= config.pretraining
         return self._scale * max(config.learning_rate * 0.5 ** (epoch // config.halve_every), config.lowest_rate)
 
-    def alpha(self, seen: int) -> float:
-        """Return the inverse temperature."""
-        return self.config.alpha + self.config.alpha_step * max(0, self.epoch(seen) - self.config.pretraining)
+    def alpha(self, seen: int, unit: float = 1.0) -> float:
+        """Return the inverse temperature.
+
+        Args:
+            seen: jets.
+            unit: the smallest squared distance of two centroids as k-means found them; for a relative one.
+        """
+        epochs = max(0, self.epoch(seen) - self.config.pretraining)
+        alpha = self.config.alpha + self.config.alpha_step * epochs
+        return alpha / unit if self.config.alpha_unit == "relative" else alpha
 
     def shown(self) -> set[int]:
         """Return the epochs after which the space is kept for the report: from the last one without clusters on."""

@@ -25,6 +25,9 @@ from isotypic.tasks.embedding import Space, classified, embed, on
 from isotypic.tasks.kmeans import kmeans
 from isotypic.tasks.ranks import leads, of_the_first, share, summed
 
+_LEAST = 1e-12
+"""Squared distance; so near are centroids that are one."""
+
 SHOWN = 1500
 """Jets of the validation whose points are kept for the report."""
 
@@ -92,6 +95,7 @@ class Clustering(LightningModule):
         seen: training jets seen so far, of all processes.
         steps: optimiser steps made.
         clustered: whether k-means has found the centroids.
+        unit: the smallest squared distance of two centroids as it found them.
         curves: the course of the training.
         snapshots: the space behind some epochs, on the first process.
         losses: of the last step, the classification and the clustering loss of the whole batch.
@@ -113,7 +117,7 @@ class Clustering(LightningModule):
         self.schedule = Schedule(config, len(train), share().of)
         self.shape = (len(network.centroids), classes)
         self.seen = self.steps = 0
-        self.clustered = False
+        self.clustered, self.unit = False, 1.0
         self.curves, self.snapshots = ClusterCurves(), list[Snapshot]()
         self.losses: tuple[float, float] = (float("nan"), float("nan"))
         self._sums = torch.zeros(3, dtype=torch.float64)
@@ -137,6 +141,7 @@ class Clustering(LightningModule):
             found = torch.from_numpy(kmeans(points, self.shape[0], self.seed)).to(found)
         with torch.no_grad():
             self.network.centroids.copy_(of_the_first(found))
+        self.unit = max(float(torch.pdist(self.network.centroids.detach().double()).amin()) ** 2, _LEAST)
         self.clustered = True
 
     def on_train_batch_start(self, batch: Jets, batch_idx: int) -> None:
@@ -158,11 +163,15 @@ class Clustering(LightningModule):
         loss = classification.sum() + self.config.beta * clustering.sum()
         return loss * (share().of / total[2].item())
 
+    def alpha(self, seen: int) -> float:
+        """Return the inverse temperature."""
+        return self.schedule.alpha(seen, self.unit)
+
     def _clustering(self, latent: Tensor) -> Tensor:
         """Return the clustering loss of every jet; before there are clusters zero, which reaches every parameter."""
         if not self.clustered:
             return latent.sum(1) * 0 + self.network.centroids.sum() * 0
-        return deep_kmeans_loss(latent, self.network.centroids, self.schedule.alpha(self.seen))
+        return deep_kmeans_loss(latent, self.network.centroids, self.alpha(self.seen))
 
     def _count(self, latent: Tensor, label: Tensor) -> None:
         if self.clustered:
@@ -192,7 +201,7 @@ class Clustering(LightningModule):
         return {
             "step": self.steps,
             "rate": self.schedule.rate(last),
-            "alpha": self.schedule.alpha(last),
+            "alpha": self.alpha(last),
             "train_classification": float(losses[0]),
             "train_clustering": float(losses[1]) if self.clustered else float("nan"),
             "train_accuracy": table.accuracy,
@@ -207,7 +216,7 @@ class Clustering(LightningModule):
         }
         if not self.clustered:
             return figures
-        centroids, alpha = self.network.centroids.detach().cpu(), self.schedule.alpha(self.seen - 1)
+        centroids, alpha = self.network.centroids.detach().cpu(), self.alpha(self.seen - 1)
         table = space.table(space.clusters(centroids), self.shape)
         return figures | {
             "clustering": float(deep_kmeans_loss(space.latent.to(centroids), centroids, alpha).mean()),
@@ -237,6 +246,7 @@ class Clustering(LightningModule):
             "seen": self.seen,
             "steps": self.steps,
             "clustered": self.clustered,
+            "unit": self.unit,
             "curves": asdict(self.curves),
             "snapshots": [vars(snapshot) for snapshot in self.snapshots],
             "sums": self._sums,
@@ -245,7 +255,8 @@ class Clustering(LightningModule):
 
     def go_on(self, kept: dict[str, Any]) -> None:
         """Take back what :meth:`progress` returned."""
-        self.seen, self.steps, self.clustered = kept["seen"], kept["steps"], kept["clustered"]
+        self.seen, self.steps = kept["seen"], kept["steps"]
+        self.clustered, self.unit = kept["clustered"], kept["unit"]
         self.curves = ClusterCurves(**kept["curves"])
         self._sums = kept["sums"].clone()
         if leads():

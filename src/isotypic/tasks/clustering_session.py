@@ -62,7 +62,7 @@ def training_part(sets: JetSets, subset: np.ndarray | None, seed: int) -> JetSou
     Args:
         sets: their set.
         subset: places of those to use; None for all.
-        seed: of their order, where they are in memory; another source has its own.
+        seed: of their order.
 
     Raises:
         RequestError: a part of a source that is not in memory is asked for.
@@ -75,7 +75,7 @@ def training_part(sets: JetSets, subset: np.ndarray | None, seed: int) -> JetSou
             f"expected all {len(source)} training jets of {sets.name}, which is not held in memory, received a part of "
             f"{len(subset)}; set study.sizes=[1.0]"
         )
-    return source
+    return source if sets.reordered is None else sets.reordered(seed)
 
 
 def classes_of(recipe: JetRecipe, sets: JetSets) -> int:

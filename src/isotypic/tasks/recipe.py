@@ -21,7 +21,7 @@ from isotypic.data.augmentations.catalogue import pair_augmentation, parts_of
 from isotypic.data.augmentations.intensity import intensity
 from isotypic.data.catalogue import recognise, recognise_candidates, recognise_labelled
 from isotypic.data.config import CandidateDataConfig, DataConfig, SegmentationDataConfig
-from isotypic.data.jet_sets import JetDataConfig, recognise_jets
+from isotypic.data.jet_sets import JetSetConfig, recognise_jets
 from isotypic.errors import RequestError, unknown
 from isotypic.models.catalogue import CloudModelConfig, DenseModelConfig, ModelConfig, VolumeModelConfig, axes_of
 from isotypic.models.convnet import ConvNetConfig
@@ -147,7 +147,7 @@ class JetRecipe(RecipeHead):
     """Clusters of jets: from which jets, by which network, within which budget."""
 
     task: Literal["clustering"] = Field("clustering", description="what is learned")
-    data: JetDataConfig = Field(JetDataConfig(), description="the jets")
+    data: JetSetConfig = Field(JetSetConfig(), description="the jets")
     model: CloudModelConfig = Field(UClusterConfig(), description="the network", discriminator="family")
     training: ClusterTraining = Field(ClusterTraining(), description="the budget")
     augmentation: Literal["none"] = Field("none", description="none: jets are not augmented")
