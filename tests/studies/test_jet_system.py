@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from isotypic.cli.main import main
 from isotypic.data.events import Events, PairedJets
-from isotypic.data.jet_sets import JetSetConfig, load_jets, recognise_jets, split_jets
+from isotypic.data.jet_sets import JetSetConfig, recognise_jets, split_jets
 from isotypic.data.jet_source import MemoryJets, joined, permuted, rows_of
 from isotypic.errors import RequestError
 from isotypic.inference.run import load_clusters, load_run
@@ -23,6 +23,7 @@ from isotypic.studies.runner import claim
 from isotypic.studies.spec import make_plan
 from isotypic.studies.systems.catalogue import system_of
 from isotypic.studies.systems.jet_judges import SEARCH, outranked
+from isotypic.studies.systems.jet_sources import load_jets
 from isotypic.studies.systems.jets import ELEMENTS, JetSystem, permutation_error
 from isotypic.studies.systems.system import Job
 from isotypic.tasks.cluster_training import ClusterTraining
@@ -186,7 +187,7 @@ def test_wrong_files_are_refused(file, change, said, tmp_path):
 def test_what_is_no_file_of_jets_is_refused(tmp_path):
     with pytest.raises(RequestError, match=r"expected an .npz file of jets at None, found none; give --data PATH"):
         load_jets(JetSetConfig(), tmp_path)
-    with pytest.raises(RequestError, match=r"expected an .npz file of jets, found nothing"):
+    with pytest.raises(RequestError, match=r"expected an .npz file of jets, or a folder of shards, found nothing"):
         recognise_jets(tmp_path / "no.npz")
     with pytest.raises(RequestError, match="unknown data set 'arrys': did you mean 'arrays'"):
         load_jets(JetSetConfig(dataset="arrys"), tmp_path)

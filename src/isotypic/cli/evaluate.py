@@ -31,9 +31,9 @@ from isotypic.metrics.equivariance import equivariance_error
 from isotypic.ops.device import torch_device
 from isotypic.studies.cell import CACHE_FOLDER
 from isotypic.studies.systems.classification import ACCURACY, scores_of
+from isotypic.studies.systems.jet_sources import load_jets
 from isotypic.studies.systems.segmentation import evaluated, samples
 from isotypic.studies.systems.segmentation_figures import DIFFERING, MEASURES, moved_scores, upright_scores
-from isotypic.tasks.clustering_session import jet_material
 from isotypic.tasks.detection import detection_material
 from isotypic.tasks.recipe import DetectionRecipe, JetRecipe, Recipe, SegmentationRecipe, recipe_of, with_request
 from isotypic.tasks.segmentation_session import labelled_material
@@ -63,7 +63,7 @@ def command(
         if isinstance(recipe, DetectionRecipe):
             table, note = evaluated_detector(Path(run), detection_material(recipe, cache), part, elements, device)
         elif isinstance(recipe, JetRecipe):
-            table, note = evaluated_jets(Path(run), jet_material(recipe, cache), part, device)
+            table, note = evaluated_jets(Path(run), load_jets(recipe.data, cache), part, device)
         elif isinstance(recipe, SegmentationRecipe):
             table, note = _segmenter(run, recipe, part, elements, Execution(device=device), cache)
         else:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from isotypic.configuration import Config
 from isotypic.data.config import Fraction
 from isotypic.data.jet_source import JetSource, MemoryJets
 from isotypic.data.jets import Jets
-from isotypic.errors import RequestError, unknown
+from isotypic.errors import RequestError
 
 PARTICLES = ("W", "Z", "top")
 
@@ -24,7 +23,7 @@ PARTICLES = ("W", "Z", "top")
 class JetSetConfig(Config):
     """The ``data`` section of a recipe for jets; an unknown key or a value out of range is refused."""
 
-    dataset: str = Field("arrays", description="name of the data set: arrays, an .npz file")
+    dataset: str = Field("arrays", description="name of the data set: arrays, an .npz file, or shards")
     path: Path | None = Field(None, description="where the data set lies (a file or a folder)")
     particles: int | None = Field(None, ge=1, le=1024, description="the first so many of every jet; none: all")
     test_fraction: Fraction = Field(0.2, description="share of all jets that goes to a test set made here")
@@ -53,9 +52,6 @@ class JetSets:
     validation: JetSource
     test: JetSource
     reordered: Callable[[int], JetSource] | None = None
-
-
-JetLoader = Callable[[JetSetConfig, Path], JetSets]
 
 
 def load_arrays(config: JetSetConfig, cache: Path) -> JetSets:
@@ -100,33 +96,18 @@ def split_jets(name: str, classes: tuple[str, ...], jets: MemoryJets, config: Je
     return JetSets(name, classes, trained, validated, tested)
 
 
-JETS: Mapping[str, JetLoader] = MappingProxyType({"arrays": load_arrays})
-
-
-def load_jets(config: JetSetConfig, cache: Path) -> JetSets:
-    """Load the jets that ``config`` names.
-
-    Args:
-        config: the data section of a recipe for jets.
-        cache: a folder for what is prepared; may be removed at any time between runs.
-
-    Raises:
-        RequestError: the name is unknown, or the data set refuses what it finds.
-    """
-    if config.dataset not in JETS:
-        raise unknown("data set", config.dataset, JETS)
-    return JETS[config.dataset](config, cache)
-
-
 def recognise_jets(path: Path) -> str:
-    """Return the name of the data set of jets that reads a path.
+    """Return the name of the data set of jets that reads a path: an ``.npz`` file, or a folder of shards.
 
     Raises:
         RequestError: nothing is there, or a file of another kind.
     """
+    if path.is_dir():
+        return "shards"
     if path.is_file() and path.suffix.lower() == ".npz":
         return "arrays"
-    raise RequestError(f"{path}: expected an .npz file of jets, found {'another' if path.exists() else 'nothing'}")
+    found = "another" if path.exists() else "nothing"
+    raise RequestError(f"{path}: expected an .npz file of jets, or a folder of shards, found {found}")
 
 
 def _read(path: Path | None) -> dict[str, Any]:

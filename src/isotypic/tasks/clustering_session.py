@@ -9,14 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import Callback, Trainer
 
-from isotypic.data.jet_sets import JetSets, load_jets
+from isotypic.data.jet_sets import JetSets
 from isotypic.data.jet_source import FEATURES, JetSource, MemoryJets
 from isotypic.data.jets import Jets
 from isotypic.errors import RequestError
@@ -49,11 +48,6 @@ class TrainedClusters:
     curves: ClusterCurves
     snapshots: list[Snapshot]
     effort: Effort
-
-
-def jet_material(recipe: JetRecipe, cache: Path) -> JetSets:
-    """Load the jets of a recipe; what is prepared is kept in ``cache``."""
-    return load_jets(recipe.data, cache)
 
 
 def training_part(sets: JetSets, subset: np.ndarray | None, seed: int) -> JetSource:

@@ -27,10 +27,11 @@ from isotypic.studies.predictions import Predictions
 from isotypic.studies.records import ROTATED, UPRIGHT, Cost, Curves, Outcome, Scores
 from isotypic.studies.systems.jet_drawings import Spectra, curves_of, space_of
 from isotypic.studies.systems.jet_judges import Tested, judge_of
+from isotypic.studies.systems.jet_sources import load_jets
 from isotypic.studies.systems.png import can_draw
 from isotypic.studies.systems.system import Counted, Description, Drawing, Finished, Job, StudiedSystem, captions
 from isotypic.tasks.cluster_training import ClusterTraining
-from isotypic.tasks.clustering_session import TrainedClusters, jet_material, train_clusters, training_part
+from isotypic.tasks.clustering_session import TrainedClusters, train_clusters, training_part
 from isotypic.tasks.cost import parameter_count
 from isotypic.tasks.embedding import Space, embed, on
 from isotypic.tasks.recipe import JetRecipe
@@ -52,7 +53,7 @@ class JetSystem(StudiedSystem[JetRecipe, JetSets, TrainedClusters]):
 
     def material(self, recipe: JetRecipe, cache: Path, counted: Counted | None = None) -> JetSets:
         """Load the jets."""
-        return jet_material(recipe, cache)
+        return load_jets(recipe.data, cache)
 
     def describe(self, recipe: JetRecipe, material: JetSets) -> Description:
         """Say what the jets are."""
