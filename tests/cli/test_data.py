@@ -43,7 +43,7 @@ def test_pcam_becomes_a_folder_that_reads_as_the_same_set(isotypic, pcam, tmp_pa
     again = isotypic("data", "convert", pcam, "--out", out)
     assert "100 files (100 written before)" in again.stdout
     other = isotypic("data", "convert", pcam, "--out", out, "--set", "data.colour=grey")
-    assert (other.returncode, "images of another request" in other.stderr) == (2, True)
+    assert (other.returncode, "files of another request" in other.stderr) == (2, True)
     assert isotypic("data", "convert", "--dataset", "digits", "--out", tmp_path / "digits").returncode == 0
 
 
@@ -245,7 +245,7 @@ def test_scans_with_nodules_are_made_and_added_to(isotypic, tmp_path):
         ("data.nodules.scan=3", "unknown key 'data.nodules.scan': did you mean 'scans'?"),
         ("data.nodules=3", "data.nodules: "),
         ("training.steps=3", "unknown key 'training'"),
-        ("data.nodules.seed=4", "holds images of another request"),
+        ("data.nodules.seed=4", "holds files of another request"),
     ):
         refused = isotypic(*words, "--set", wrong)
         assert (refused.returncode, message in refused.stderr) == (2, True), refused.stderr

@@ -147,7 +147,7 @@ class TestFolder:
         refused(
             "holds 1 scans more than are asked for, subset1/train-0-00010 is one; ask for as many", folder, scans=10
         )
-        refused("the folder holds images of another request", folder, seed=1)
+        refused("the folder holds files of another request", folder, seed=1)
         (tmp_path / "taken").write_text("a file")
         refused("expected a folder to write to", tmp_path / "taken")
         room = r"expected room for 4\d findings that are 16 mm apart, found it for \d+; ask for fewer"

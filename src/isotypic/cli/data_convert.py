@@ -54,15 +54,15 @@ def command(
     Jets (HDF5 of HLS4ML or the LHC Olympics, or ROOT) become Parquet shards with a manifest: isotypic data convert jets
     jets/ shards --set data.classes=[w,z,t] --set data.mass=[10,200]
     """
-    first, *rest = words or [None]
-    if rest and str(first) == JETS:
+    paths = words or []
+    if len(paths) > 1 and str(paths[0]) == JETS:
         if dataset is not None:
             raise RequestError(f"expected --set data.format=... for jets, received --dataset {dataset}")
-        convert_jets([path for path in rest if path is not None], out, set_)
-    elif rest:
-        raise RequestError(f"expected one data set, received {len(rest) + 1} paths; jets begin with the word jets")
+        convert_jets(paths[1:], out, set_)
+    elif len(paths) > 1:
+        raise RequestError(f"expected one data set, received {len(paths)} paths; jets begin with the word jets")
     else:
-        convert(data_config(first, dataset, set_), out or Path("converted"))
+        convert(data_config(paths[0] if paths else None, dataset, set_), out or Path("converted"))
 
 
 def convert(config: AnyDataConfig, out: Path) -> None:

@@ -119,9 +119,9 @@ class JetFiles:
         wrong = np.stack([empty, label < 0, ~((table.mass > low) & (table.mass < high))])
         wrong = wrong.reshape(len(REASONS), -1, self.together).any(2).repeat(self.together, 1)
         first = wrong & (np.cumsum(wrong, 0) == 1)
-        kept = ~wrong.any(0)
+        kept = np.logical_not(wrong.any(axis=0))
         counts = dict(zip(REASONS, first.sum(1).tolist(), strict=True))
-        return Selected(replace(table, label=label).take(kept), counts)
+        return Selected(replace(table, label=label).take(np.flatnonzero(kept)), counts)
 
 
 def _files(paths: Iterable[Path], config: JetDataConfig) -> Iterator[Path]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import closing
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -118,10 +117,9 @@ def _write(kind: str, config: MadeJetsConfig | MadeEventsConfig, folder: Path, m
         missing = [rows for rows in files if rows.name not in there]
         before = done = sum(rows.end - rows.begin for rows in files if rows.name in there)
         how.progress(done, config.count)
-        with closing(_made(missing, folder, make, how.workers)) as made:
-            for rows in made:
-                done += rows.end - rows.begin
-                how.progress(done, config.count)
+        for rows in _made(missing, folder, make, how.workers):
+            done += rows.end - rows.begin
+            how.progress(done, config.count)
     return before
 
 

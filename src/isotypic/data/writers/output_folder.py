@@ -65,7 +65,7 @@ def claim(folder: Path, made_of: Mapping[str, str], texts: Mapping[str, str]) ->
                 write_text(path, text)
             elif path.read_bytes() != text.encode():
                 raise RequestError(
-                    f"{path}: the folder holds images of another request; give another --out, or delete it"
+                    f"{path}: the folder holds files of another request; give another --out, or delete it"
                 )
 
 
