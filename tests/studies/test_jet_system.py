@@ -134,7 +134,9 @@ def test_a_study_runs_and_reports(file, tmp_path):
     assert bare.cost.steps < records["paper"].outcome.cost.steps
     assert bare.tests["upright"].figures["clustering accuracy"] > 1 / 3
     assert plan.recipe_for(plan.cells[2]).model.pooling is Pooling.PLACES
-    assert "clustering accuracy" in build_report(tmp_path).read_text(encoding="utf-8")
+    page = build_report(tmp_path).read_text(encoding="utf-8")
+    assert "clustering accuracy" in page
+    assert page.count("data:image/png") == 6, "space, spectra and course of both declared arms"
 
 
 def main_to_the_end():
