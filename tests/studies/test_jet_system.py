@@ -31,7 +31,7 @@ from isotypic.tasks.clustering_loss import mass_class
 from isotypic.tasks.embedding import embed, of_particles
 from isotypic.tasks.recipe import read_recipe, recipe_names, recipe_of, with_request
 
-SUPERVISED = {"pretraining": 12, "joint": 0, "batch_size": 32, "learning_rate": 5e-3, "halve_every": 5}
+SUPERVISED = {"pretext": "label", "pretraining": 12, "joint": 0, "batch_size": 32}
 BUDGET = {"pretraining": 3, "joint": 4, "batch_size": 64, "snapshots": 3}
 
 
@@ -135,7 +135,9 @@ def test_a_study_runs_and_reports(file, tmp_path):
     assert bare.cost.steps < records["paper"].outcome.cost.steps
     assert bare.tests["upright"].figures["clustering accuracy"] > 1 / 3
     assert plan.recipe_for(plan.cells[2]).model.pooling is Pooling.PLACES
-    assert "clustering accuracy" in build_report(tmp_path).read_text(encoding="utf-8")
+    page = build_report(tmp_path).read_text(encoding="utf-8")
+    assert "clustering accuracy" in page
+    assert page.count("data:image/png") == 6, "space, spectra and course of both declared arms"
 
 
 def main_to_the_end():
@@ -218,15 +220,15 @@ def search(count=400, seed=0, share=0.1):
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     """What clusters of particles' classes, and a supervised network, find of a signal."""
-    events = MemoryJets(search())
+    events = MemoryJets(search(share=0.3))
     config = JetSetConfig(test_fraction=0.3, validation_fraction=0.2)
     material = split_jets("events", SEARCH, events, config)
     done = {}
     for name, model, training in (
         ("clusters", {"output": "particle", "clusters": 4}, {**BUDGET, "pretraining": 4, "joint": 2}),
-        ("supervised", {}, {**SUPERVISED, "pretext": "label"}),
+        ("supervised", {"family": "deepsets"}, SUPERVISED),
     ):
-        raw = {"name": name, "task": "clustering", "model": {"family": "ucluster", **model}, "training": training}
+        raw = {"name": name, "task": "clustering", "model": {"family": "ucluster"} | model, "training": training}
         recipe = recipe_of(raw)
         system = system_of(recipe)
         job = Job(recipe, material, system.subset(material, len(material.train), 0), None, seed=0)

@@ -88,6 +88,17 @@ def test_a_relative_temperature_is_measured_by_the_centroids_that_kmeans_finds()
     assert found.curves.alpha[0] == pytest.approx(nearest**-2)
 
 
+@pytest.mark.parametrize(("refind", "found"), [(None, [20]), (1, [20, 30, 40, 50]), (2, [20, 40])])
+def test_kmeans_runs_once_or_as_often_as_is_asked_for(refind, found):
+    schedule = Schedule(ClusterTraining(pretraining=2, joint=4, refind=refind), rows=10)
+    clustered, ran = False, []
+    for seen in range(60):
+        if schedule.finds(seen, clustered):
+            clustered = True
+            ran.append(seen)
+    assert ran == found
+
+
 @pytest.fixture(scope="module")
 def alone():
     """What one process learns."""

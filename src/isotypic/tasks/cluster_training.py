@@ -49,6 +49,12 @@ class ClusterTraining(Config):
         description="relative: alpha is measured by the centroids that k-means finds, so that the two nearest are "
         "alpha apart at the start, however small the space that was learned",
     )
+    refind: int | None = Field(
+        None,
+        ge=1,
+        description="k-means finds the centroids anew after so many epochs of the joint training, and again; a centroid "
+        "that no jet is near learns nothing by itself. None: once, as the paper does",
+    )
     snapshots: int = Field(6, ge=0, description="epochs of which the report shows the space that is clustered")
     precision: Annotated[Literal["32", "64"], BeforeValidator(str)] = Field("32", description="bits of a number")
 
@@ -84,6 +90,20 @@ class Schedule:
     def joint(self, seen: int) -> bool:
         """Return whether clusters are trained."""
         return self.epoch(seen) >= self.config.pretraining
+
+    def finds(self, seen: int, clustered: bool) -> bool:
+        """Return whether k-means is to find the centroids before the next jet.
+
+        Args:
+            seen: jets.
+            clustered: whether it has found them before.
+        """
+        epoch, rest = divmod(seen, self.rows)
+        joint = epoch - self.config.pretraining
+        if joint < 0 or rest:
+            return False
+        again = self.config.refind is not None and joint % self.config.refind == 0
+        return again or not clustered
 
     def rate(self, seen: int) -> float:
         """Return the learning rate."""

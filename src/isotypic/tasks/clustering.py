@@ -129,8 +129,8 @@ class Clustering(LightningModule):
         return on(batch, self.network.centroids)
 
     def on_train_epoch_start(self) -> None:
-        """Find the centroids where the joint training begins."""
-        if self.schedule.joint(self.seen) and not self.clustered:
+        """Find the centroids where the joint training begins, or as often as is asked for."""
+        if self.schedule.finds(self.seen, self.clustered):
             self.find_clusters()
 
     def find_clusters(self) -> None:
