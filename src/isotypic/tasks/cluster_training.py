@@ -52,8 +52,8 @@ class ClusterTraining(Config):
     refind: int | None = Field(
         None,
         ge=1,
-        description="k-means finds the centroids anew after so many epochs of the joint training, and again; a centroid "
-        "that no jet is near learns nothing by itself. None: once, as the paper does",
+        description="k-means finds the centroids anew after so many epochs of the joint training, and again: one that "
+        "no jet is near learns nothing by itself. None: once, as the paper does",
     )
     snapshots: int = Field(6, ge=0, description="epochs of which the report shows the space that is clustered")
     precision: Annotated[Literal["32", "64"], BeforeValidator(str)] = Field("32", description="bits of a number")
