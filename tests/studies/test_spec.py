@@ -72,7 +72,7 @@ def test_every_recipe_of_the_package_is_valid():
             alone.add(name)
     assert alone == {
         "allconv", "all-gconv", "gconv-net", "densenet", "p4-densenet", "p4m-densenet", "inception-frozen",
-        "inception-frozen-augmented",
+        "inception-frozen-augmented", "ucluster", "ucluster-author",
     }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from rich.progress import track
 from rich.table import Table
 
 from isotypic.cli.evaluate_detection import evaluated_detector
+from isotypic.cli.evaluate_jets import evaluated_jets
 from isotypic.cli.options import TESTED_UNDER, Data, Device, Set
 from isotypic.cli.tables import evaluation_table
 from isotypic.data.image_set import ImageSet
@@ -30,10 +31,11 @@ from isotypic.metrics.equivariance import equivariance_error
 from isotypic.ops.device import torch_device
 from isotypic.studies.cell import CACHE_FOLDER
 from isotypic.studies.systems.classification import ACCURACY, scores_of
+from isotypic.studies.systems.jet_sources import load_jets
 from isotypic.studies.systems.segmentation import evaluated, samples
 from isotypic.studies.systems.segmentation_figures import DIFFERING, MEASURES, moved_scores, upright_scores
 from isotypic.tasks.detection import detection_material
-from isotypic.tasks.recipe import DetectionRecipe, Recipe, SegmentationRecipe, recipe_of, with_request
+from isotypic.tasks.recipe import DetectionRecipe, JetRecipe, Recipe, SegmentationRecipe, recipe_of, with_request
 from isotypic.tasks.segmentation_session import labelled_material
 from isotypic.tasks.session import evaluation_batches, material
 
@@ -60,6 +62,8 @@ def command(
     with _cache(Path(run)) as cache:
         if isinstance(recipe, DetectionRecipe):
             table, note = evaluated_detector(Path(run), detection_material(recipe, cache), part, elements, device)
+        elif isinstance(recipe, JetRecipe):
+            table, note = evaluated_jets(Path(run), load_jets(recipe.data, cache), part, device)
         elif isinstance(recipe, SegmentationRecipe):
             table, note = _segmenter(run, recipe, part, elements, Execution(device=device), cache)
         else:

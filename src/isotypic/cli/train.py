@@ -87,7 +87,7 @@ def command(
     finished = _followed(console, system, job, folder)
     if finished is None:
         return
-    console.print(_table(job.group.order, about.measure, finished))
+    console.print(_table(about.measure, finished))
     console.print(f"run: {folder.resolve()}", highlight=False, soft_wrap=True)
 
 
@@ -116,10 +116,11 @@ def _followed(
         return system.run(replace(job, progress=advance), folder)
 
 
-def _table(order: int, measure: Measure, finished: Finished) -> Table:
+def _table(measure: Measure, finished: Finished) -> Table:
     outcome = finished.outcome
     title = f"{len(finished.predictions.images)} {measure.unit}s, group {outcome.group}"
-    tests = {"upright": outcome.tests[UPRIGHT], f"all {order} elements": outcome.tests[ROTATED]}
+    elements = len(outcome.per_rotation)
+    tests = {"upright": outcome.tests[UPRIGHT], f"all {elements} elements": outcome.tests[ROTATED]}
     return evaluation_table(title, measure, tests, outcome.per_rotation, outcome.changed_images)
 
 

@@ -25,12 +25,14 @@ from isotypic.data.normalisation import Normalisation, Normaliser, normaliser_fr
 from isotypic.errors import RequestError
 from isotypic.files import write_atomically, write_text
 from isotypic.metrics.calibration import Calibration
-from isotypic.models.catalogue import build, build_dense
+from isotypic.models.catalogue import build, build_cloud, build_dense
+from isotypic.models.clouds import CloudNetwork
 from isotypic.models.heads import DenseNetwork
 from isotypic.models.packaged import DESCRIPTION, FOLDER, WEIGHTS, run_on_disk
 from isotypic.models.weights import load_weights
 from isotypic.ops.layout import channels_last
-from isotypic.tasks.recipe import AnyRecipe, DetectionRecipe, Recipe, SegmentationRecipe, recipe_of
+from isotypic.tasks.clustering_loss import MASS_CLASSES
+from isotypic.tasks.recipe import AnyRecipe, DetectionRecipe, JetRecipe, Recipe, SegmentationRecipe, recipe_of
 
 _Recipe = TypeVar("_Recipe", bound=AnyRecipe)
 _Patches = TypeVar("_Patches", Recipe, DetectionRecipe)
@@ -45,7 +47,9 @@ class RunDescription(Config):
     recipe: dict[str, Any] = Field(description="the resolved recipe")
     classes: list[str] = Field(description="class names in the order of the logits; none for a segmenter")
     image_shape: tuple[int, ...] = Field(
-        min_length=3, max_length=4, description="channels and (z, y, x) or (y, x) of the training images"
+        min_length=2,
+        max_length=4,
+        description="channels and (z, y, x) or (y, x) of the training images; particles and features of jets",
     )
     normalisation: dict[str, Any] = Field(description="what images go through first")
     calibration: Calibration | None = Field(
@@ -248,6 +252,22 @@ def load_segmentation_run(run: Path | str | None = None) -> SegmentationRun:
     )
 
 
+def load_clusters(folder: Path) -> tuple[CloudNetwork, JetRecipe, tuple[str, ...]]:
+    """Load the run of a network of jets.
+
+    Returns:
+        The network with its centroids, in evaluation mode, what it was trained by, and the names of the particles.
+
+    Raises:
+        RequestError: the folder holds no run, or one of another task, or the weights do not fit the recipe.
+    """
+    description, recipe = _described(folder, JetRecipe)
+    supervised = recipe.training.pretext == "label"
+    classes = len(description.classes) if supervised else MASS_CLASSES
+    network = build_cloud(recipe.model, description.image_shape[-1], classes)
+    return _with_weights(network, folder / WEIGHTS), recipe, tuple(description.classes)
+
+
 def _described(folder: Path, kind: type[_Recipe]) -> tuple[RunDescription, _Recipe]:
     """Return what a run says of itself, and its recipe, which must be of one task."""
     description = _description(folder)
@@ -283,5 +303,5 @@ def _with_weights(model: _Model, path: Path) -> _Model:
     return model.eval()
 
 
-_USE = {"classification": "predict", "segmentation": "segment", "detection": "predict"}
+_USE = {"classification": "predict", "segmentation": "segment", "detection": "predict", "clustering": "evaluate"}
 """The command that uses a run, by its task."""

@@ -11,10 +11,13 @@ from torch import nn
 from isotypic.configuration import Config
 from isotypic.models.allconv import AllConv, AllConvConfig
 from isotypic.models.boundary import BoundaryConfig, boundary_network
+from isotypic.models.clouds import CloudNetwork
 from isotypic.models.convnet import ConvNet, ConvNetConfig
+from isotypic.models.deepsets import DeepSets, DeepSetsConfig
 from isotypic.models.densenet import DenseNet, DenseNetConfig
 from isotypic.models.foreign import ForeignConfig, foreign, pretrained
 from isotypic.models.heads import DenseNetwork
+from isotypic.models.ucluster import UCluster, UClusterConfig
 from isotypic.models.unet import UNet, UNetConfig
 from isotypic.models.vgg import Vgg16, VggConfig
 from isotypic.models.voxelnet import VoxelNetConfig, voxel_network
@@ -28,6 +31,9 @@ VolumeModelConfig = VoxelNetConfig | ForeignConfig
 DenseModelConfig = UNetConfig | BoundaryConfig
 """The ``model`` section of a recipe for segmentation, likewise."""
 
+CloudModelConfig = UClusterConfig | DeepSetsConfig
+"""The ``model`` section of a recipe for jets, likewise."""
+
 _CLASSIFIERS: Mapping[type[Config], Callable[[Any, int, int], nn.Module]] = MappingProxyType(
     {
         ConvNetConfig: ConvNet,
@@ -40,6 +46,9 @@ _CLASSIFIERS: Mapping[type[Config], Callable[[Any, int, int], nn.Module]] = Mapp
 )
 _DENSE: Mapping[type[Config], Callable[[Any, int], DenseNetwork]] = MappingProxyType(
     {UNetConfig: UNet, BoundaryConfig: boundary_network}
+)
+_CLOUDS: Mapping[type[Config], Callable[[Any, int, int], CloudNetwork]] = MappingProxyType(
+    {UClusterConfig: UCluster, DeepSetsConfig: DeepSets}
 )
 
 
@@ -76,3 +85,14 @@ def build_dense(config: DenseModelConfig, in_channels: int) -> DenseNetwork:
         in_channels: channels of the image.
     """
     return _DENSE[type(config)](config, in_channels)
+
+
+def build_cloud(config: CloudModelConfig, features: int, classes: int) -> CloudNetwork:
+    """Make a freshly initialised network of jets.
+
+    Args:
+        config: family, sizes and pooling.
+        features: of a particle.
+        classes: how many logits.
+    """
+    return _CLOUDS[type(config)](config, features, classes)

@@ -10,6 +10,7 @@ from isotypic.nn.maxout import FlipMaxConv2d, RotateMaxConv2d
 from isotypic.nn.nonlinearity import GatedNonlinearity, NormNonlinearity, PointwiseNonlinearity
 from isotypic.nn.norm import GroupBatchNorm, GroupGroupNorm, GroupInstanceNorm, GroupLayerNorm
 from isotypic.nn.plane import GroupConv2d, GroupConvTranspose2d
+from isotypic.nn.points.attention import GAPBlock
 from isotypic.nn.pooling import GroupPool, InvariantHead, ParityAvgPool, ParityMaxPool, ParityUpsample
 from isotypic.nn.rectangle import GroupRectangleConv2d
 from isotypic.nn.sphere.layers import S2Conv, SO3Conv, SO3Integrate, SO3ToS2
@@ -24,6 +25,7 @@ __all__ = [
     "FieldPReLU",
     "FieldParameter",
     "FlipMaxConv2d",
+    "GAPBlock",
     "GatedNonlinearity",
     "GroupBatchNorm",
     "GroupConv2d",

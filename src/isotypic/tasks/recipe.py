@@ -21,23 +21,31 @@ from isotypic.data.augmentations.catalogue import pair_augmentation, parts_of
 from isotypic.data.augmentations.intensity import intensity
 from isotypic.data.catalogue import recognise, recognise_candidates, recognise_labelled
 from isotypic.data.config import CandidateDataConfig, DataConfig, SegmentationDataConfig
+from isotypic.data.jet_sets import JetSetConfig, recognise_jets
 from isotypic.errors import RequestError, unknown
-from isotypic.models.catalogue import DenseModelConfig, ModelConfig, VolumeModelConfig, axes_of
+from isotypic.models.catalogue import CloudModelConfig, DenseModelConfig, ModelConfig, VolumeModelConfig, axes_of
 from isotypic.models.convnet import ConvNetConfig
 from isotypic.models.heads import HeadChoice
+from isotypic.models.ucluster import UClusterConfig
 from isotypic.models.unet import UNetConfig
 from isotypic.models.voxelnet import VoxelNetConfig
+from isotypic.tasks.cluster_training import ClusterTraining
 from isotypic.tasks.grouping import GroupingConfig
 from isotypic.tasks.objectives import LossConfig
 from isotypic.tasks.optimisation import TrainingConfig
 
 
-class BaseRecipe(Config):
+class RecipeHead(Config):
     """What every recipe says."""
 
     name: str = Field(description="what to call it")
     title: str = Field("", description="a heading")
     description: str = Field("", description="one or two sentences on the data and where they come from")
+
+
+class BaseRecipe(RecipeHead):
+    """What every recipe of images says."""
+
     augmentation: str = Field("none", description="what happens to the training batches: a name, or several with +")
     start: str | None = Field(
         None, description="run whose weights training begins with: its folder, or its name if the package has it"
@@ -135,17 +143,37 @@ class DetectionRecipe(BaseRecipe):
         return self
 
 
+class JetRecipe(RecipeHead):
+    """Clusters of jets: from which jets, by which network, within which budget."""
+
+    task: Literal["clustering"] = Field("clustering", description="what is learned")
+    data: JetSetConfig = Field(JetSetConfig(), description="the jets")
+    model: CloudModelConfig = Field(UClusterConfig(), description="the network", discriminator="family")
+    training: ClusterTraining = Field(ClusterTraining(), description="the budget")
+    augmentation: Literal["none"] = Field("none", description="none: jets are not augmented")
+
+    @property
+    def axes(self) -> int:
+        """Axes of the plane of the detector, which no group moves here."""
+        return 2
+
+
 PatchRecipe = Recipe | DetectionRecipe
 """What trains a classifier: of images or volumes with classes, or of candidates."""
 
-AnyRecipe = Recipe | SegmentationRecipe | DetectionRecipe
+AnyRecipe = Recipe | SegmentationRecipe | DetectionRecipe | JetRecipe
 
 _KINDS: dict[str, type[AnyRecipe]] = {
     "classification": Recipe,
     "segmentation": SegmentationRecipe,
     "detection": DetectionRecipe,
+    "clustering": JetRecipe,
 }
-_RECOGNISERS = {"segmentation": recognise_labelled, "detection": recognise_candidates}
+_RECOGNISERS = {
+    "segmentation": recognise_labelled,
+    "detection": recognise_candidates,
+    "clustering": recognise_jets,
+}
 
 
 def recipe_names() -> list[str]:

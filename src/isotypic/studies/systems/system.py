@@ -23,9 +23,9 @@ from isotypic.studies.records import Measure, Outcome
 from isotypic.tasks.checkpoints import CHECKPOINT_FILE, Checkpoint
 from isotypic.tasks.pace import Pace
 from isotypic.tasks.pace import Progress as Heard
-from isotypic.tasks.recipe import BaseRecipe
+from isotypic.tasks.recipe import RecipeHead
 
-R = TypeVar("R", bound=BaseRecipe)
+R = TypeVar("R", bound=RecipeHead)
 M = TypeVar("M")
 T = TypeVar("T")
 
