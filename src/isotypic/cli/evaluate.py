@@ -16,7 +16,7 @@ from rich.progress import track
 from rich.table import Table
 
 from isotypic.cli.evaluate_detection import evaluated_detector
-from isotypic.cli.options import TESTED_UNDER, Data, Device, Set
+from isotypic.cli.options import Data, Device, Set
 from isotypic.cli.tables import evaluation_table
 from isotypic.data.image_set import ImageSet
 from isotypic.data.splits import Splits
@@ -32,6 +32,7 @@ from isotypic.studies.cell import CACHE_FOLDER
 from isotypic.studies.systems.classification import ACCURACY, scores_of
 from isotypic.studies.systems.segmentation import evaluated, samples
 from isotypic.studies.systems.segmentation_figures import DIFFERING, MEASURES, moved_scores, upright_scores
+from isotypic.studies.systems.system import TESTED_UNDER
 from isotypic.tasks.detection import detection_material
 from isotypic.tasks.recipe import DetectionRecipe, Recipe, SegmentationRecipe, recipe_of, with_request
 from isotypic.tasks.segmentation_session import labelled_material

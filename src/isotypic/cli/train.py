@@ -12,10 +12,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from isotypic.cli.data_request import shown
-from isotypic.cli.options import TESTED_UNDER, Data, Device, Out, Recipe, Seed, Set
+from isotypic.cli.options import Data, Device, Out, Recipe, Seed, Set
 from isotypic.cli.tables import evaluation_table
 from isotypic.errors import RequestError
-from isotypic.groups.catalogue import named
 from isotypic.models.packaged import DESCRIPTION
 from isotypic.studies.cell import CACHE_FOLDER
 from isotypic.studies.records import ROTATED, UPRIGHT, Measure
@@ -45,8 +44,7 @@ def command(
     console = Console(quiet=not leads())
     settings = recipe_of(with_request(read_recipe(recipe), data, set_ or []))
     system = system_of(settings)
-    group = named(system.group(settings), settings.axes)
-    folder = out or Path("runs") / f"{settings.name}-{group.name}-seed{seed}"
+    folder = out or Path("runs") / f"{settings.name}-{system.group_name(settings)}-seed{seed}"
     kept = folder / CHECKPOINT_FILE
     if kept.exists():
         console.print(f"going on from {kept}", highlight=False, soft_wrap=True)
@@ -56,8 +54,7 @@ def command(
         material = system.material(settings, folder / CACHE_FOLDER, counted)
     about = system.describe(settings, material)
     whole = np.sort(system.subset(material, about.available, seed))
-    tested = named(TESTED_UNDER[settings.axes], settings.axes) if group.order == 1 else group
-    job = Job(settings, material, whole, tested, seed, device)
+    job = Job(settings, material, whole, system.moved_by(settings), seed, device)
     finished = _followed(console, system, job, folder)
     if finished is None:
         return
@@ -84,7 +81,8 @@ def _followed(
 def _table(order: int, measure: Measure, finished: Finished) -> Table:
     outcome = finished.outcome
     title = f"{len(finished.predictions.images)} {measure.unit}s, group {outcome.group}"
-    tests = {"upright": outcome.tests[UPRIGHT], f"all {order} elements": outcome.tests[ROTATED]}
+    moved = finished.predictions.elements[-1] if finished.predictions.drawn else f"all {order} elements"
+    tests = {"upright": outcome.tests[UPRIGHT], moved: outcome.tests[ROTATED]}
     return evaluation_table(title, measure, tests, outcome.per_rotation, outcome.changed_images)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from isotypic.data.candidates import CandidateSet
-from isotypic.data.config import CandidateDataConfig, DataConfig, SegmentationDataConfig
+from isotypic.data.config import CandidateDataConfig, DataConfig, SegmentationDataConfig, SphereDataConfig
 from isotypic.data.datasets import (
     bbbc038,
     cifar,
@@ -21,6 +21,7 @@ from isotypic.data.datasets import (
     mnist,
     nodules,
     pcam,
+    sphere_digits,
     stack,
     touching,
 )
@@ -29,11 +30,13 @@ from isotypic.data.image_set import ImageSet
 from isotypic.data.labelled_images import LabelledImages, refuse_small
 from isotypic.data.readers.hdf5 import SUFFIXES
 from isotypic.data.readers.tree import open_tree
+from isotypic.data.sphere.sphere_set import SphereSet
 from isotypic.data.synthetic import sticks
 from isotypic.errors import RequestError, unknown
 
 Loader = Callable[[DataConfig, Path], ImageSet]
 LabelledLoader = Callable[[SegmentationDataConfig, Path], LabelledImages]
+SphereLoader = Callable[[SphereDataConfig, Path], SphereSet]
 CandidateLoader = Callable[[CandidateDataConfig, Path, Progress | None], CandidateSet]
 
 DATASETS: Mapping[str, Loader] = MappingProxyType(
@@ -58,6 +61,8 @@ LABELLED: Mapping[str, LabelledLoader] = MappingProxyType(
     }
 )
 CANDIDATES: Mapping[str, CandidateLoader] = MappingProxyType({"luna16": luna16.load, "nodules": nodules.load})
+
+SPHERES: Mapping[str, SphereLoader] = MappingProxyType({"digits": sphere_digits.load, "mnist": sphere_digits.load})
 
 
 def load(config: DataConfig, cache: Path) -> ImageSet:
@@ -107,6 +112,21 @@ def load_candidates(config: CandidateDataConfig, cache: Path, progress: Progress
     if config.dataset not in CANDIDATES:
         raise unknown("data set", config.dataset, CANDIDATES)
     return CANDIDATES[config.dataset](config, cache, progress)
+
+
+def load_sphere(config: SphereDataConfig, cache: Path) -> SphereSet:
+    """Load the set of spherical images that ``config`` names.
+
+    Args:
+        config: the data section of a recipe for spherical images.
+        cache: folder for decoded images; may be removed at any time between runs.
+
+    Raises:
+        RequestError: the name is unknown, or the data set refuses what it finds.
+    """
+    if config.dataset not in SPHERES:
+        raise unknown("data set", config.dataset, SPHERES)
+    return SPHERES[config.dataset](config, cache)
 
 
 def recognise(path: Path) -> str:
@@ -180,6 +200,21 @@ def recognise_candidates(path: Path) -> str:
         return "luna16"
     what = "another folder" if path.is_dir() else "a file" if path.exists() else "nothing"
     raise RequestError(f"{path}: expected a folder with scans and candidates_V2.csv as of LUNA16, received {what}")
+
+
+def recognise_sphere(path: Path) -> str:
+    """Return the name of the set of spherical images that reads a path.
+
+    Args:
+        path: an IDX file of MNIST or a folder with one (mnist).
+
+    Raises:
+        RequestError: nothing is there, or something else.
+    """
+    found = recognise(path)
+    if found not in SPHERES:
+        raise RequestError(f"{path}: expected MNIST's IDX images to project to the sphere, received a set {found!r}")
+    return found
 
 
 def recognise_either(path: Path) -> str:

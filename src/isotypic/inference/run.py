@@ -283,5 +283,11 @@ def _with_weights(model: _Model, path: Path) -> _Model:
     return model.eval()
 
 
-_USE = {"classification": "predict", "segmentation": "segment", "detection": "predict"}
+_USE = {
+    "classification": "predict",
+    "segmentation": "segment",
+    "detection": "predict",
+    "sphere-classification": "evaluate",
+    "sphere-segmentation": "evaluate",
+}
 """The command that uses a run, by its task."""

@@ -9,12 +9,15 @@ from typing import Any
 from torch import nn
 
 from isotypic.configuration import Config
+from isotypic.models import hourglass, s2cnn
 from isotypic.models.allconv import AllConv, AllConvConfig
 from isotypic.models.boundary import BoundaryConfig, boundary_network
 from isotypic.models.convnet import ConvNet, ConvNetConfig
 from isotypic.models.densenet import DenseNet, DenseNetConfig
 from isotypic.models.foreign import ForeignConfig, foreign, pretrained
 from isotypic.models.heads import DenseNetwork
+from isotypic.models.hourglass import HourglassClassifierConfig, HourglassConfig
+from isotypic.models.s2cnn import S2CNNClassifierConfig, S2CNNConfig
 from isotypic.models.unet import UNet, UNetConfig
 from isotypic.models.vgg import Vgg16, VggConfig
 from isotypic.models.voxelnet import VoxelNetConfig, voxel_network
@@ -28,6 +31,12 @@ VolumeModelConfig = VoxelNetConfig | ForeignConfig
 DenseModelConfig = UNetConfig | BoundaryConfig
 """The ``model`` section of a recipe for segmentation, likewise."""
 
+SphereModelConfig = S2CNNClassifierConfig | HourglassClassifierConfig
+"""The ``model`` section of a recipe for the classification of spherical images."""
+
+PointModelConfig = S2CNNConfig | HourglassConfig
+"""The same for the classification of their points."""
+
 _CLASSIFIERS: Mapping[type[Config], Callable[[Any, int, int], nn.Module]] = MappingProxyType(
     {
         ConvNetConfig: ConvNet,
@@ -36,10 +45,16 @@ _CLASSIFIERS: Mapping[type[Config], Callable[[Any, int, int], nn.Module]] = Mapp
         DenseNetConfig: DenseNet,
         ForeignConfig: foreign,
         VoxelNetConfig: voxel_network,
+        S2CNNClassifierConfig: s2cnn.classifying,
+        HourglassClassifierConfig: hourglass.classifying,
     }
 )
 _DENSE: Mapping[type[Config], Callable[[Any, int], DenseNetwork]] = MappingProxyType(
     {UNetConfig: UNet, BoundaryConfig: boundary_network}
+)
+
+_OF_POINTS: Mapping[type[Config], Callable[[Any, int, int], nn.Module]] = MappingProxyType(
+    {S2CNNConfig: s2cnn.segmenting, HourglassConfig: hourglass.segmenting}
 )
 
 
@@ -50,7 +65,7 @@ def axes_of(config: ModelConfig | DenseModelConfig) -> int:
     return 3 if isinstance(config, VoxelNetConfig) else 2
 
 
-def build(config: ModelConfig, in_channels: int, classes: int) -> nn.Module:
+def build(config: ModelConfig | SphereModelConfig, in_channels: int, classes: int) -> nn.Module:
     """Make a freshly initialised classifier.
 
     Args:
@@ -61,7 +76,7 @@ def build(config: ModelConfig, in_channels: int, classes: int) -> nn.Module:
     return _CLASSIFIERS[type(config)](config, in_channels, classes)
 
 
-def begin(config: ModelConfig, in_channels: int, classes: int) -> nn.Module:
+def begin(config: ModelConfig | SphereModelConfig, in_channels: int, classes: int) -> nn.Module:
     """Make a classifier as its training begins: with the weights of its file, if it names one, or as :func:`build`."""
     if isinstance(config, ForeignConfig):
         return pretrained(config, in_channels, classes)
@@ -76,3 +91,14 @@ def build_dense(config: DenseModelConfig, in_channels: int) -> DenseNetwork:
         in_channels: channels of the image.
     """
     return _DENSE[type(config)](config, in_channels)
+
+
+def build_of_points(config: PointModelConfig, in_channels: int, classes: int) -> nn.Module:
+    """Make a freshly initialised network ``[B, in_channels, beta, alpha] -> [B, classes, beta, alpha]``.
+
+    Args:
+        config: family and widths.
+        in_channels: channels of the image.
+        classes: logits a point.
+    """
+    return _OF_POINTS[type(config)](config, in_channels, classes)

@@ -10,6 +10,7 @@ from isotypic.errors import unknown
 from isotypic.studies.systems.classification import ClassificationSystem
 from isotypic.studies.systems.detection import DetectionSystem
 from isotypic.studies.systems.segmentation import SegmentationSystem
+from isotypic.studies.systems.sphere import SphereClassificationSystem, SphereSegmentationSystem
 from isotypic.studies.systems.system import StudiedSystem
 from isotypic.tasks.recipe import AnyRecipe
 
@@ -18,6 +19,8 @@ _SYSTEMS: Mapping[str, StudiedSystem[Any, Any, Any]] = MappingProxyType(
         "classification": ClassificationSystem(),
         "segmentation": SegmentationSystem(),
         "detection": DetectionSystem(),
+        "sphere-classification": SphereClassificationSystem(),
+        "sphere-segmentation": SphereSegmentationSystem(),
     }
 )
 
