@@ -25,12 +25,21 @@ from isotypic.data.normalisation import Normalisation, Normaliser, normaliser_fr
 from isotypic.errors import RequestError
 from isotypic.files import write_atomically, write_text
 from isotypic.metrics.calibration import Calibration
-from isotypic.models.catalogue import build, build_dense
+from isotypic.models.catalogue import build, build_dense, build_of_points
 from isotypic.models.heads import DenseNetwork
 from isotypic.models.packaged import DESCRIPTION, FOLDER, WEIGHTS, run_on_disk
 from isotypic.models.weights import load_weights
 from isotypic.ops.layout import channels_last
-from isotypic.tasks.recipe import AnyRecipe, DetectionRecipe, Recipe, SegmentationRecipe, recipe_of
+from isotypic.tasks.recipe import (
+    AnyRecipe,
+    AnySphereRecipe,
+    DetectionRecipe,
+    Recipe,
+    SegmentationRecipe,
+    SphereClassificationRecipe,
+    SphereSegmentationRecipe,
+    recipe_of,
+)
 
 _Recipe = TypeVar("_Recipe", bound=AnyRecipe)
 _Patches = TypeVar("_Patches", Recipe, DetectionRecipe)
@@ -155,6 +164,27 @@ class SegmentationRun:
     figures: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class SphereRun:
+    """A trained network on spherical images.
+
+    Attributes:
+        model: the network, in evaluation mode.
+        recipe: what it was trained by.
+        classes: of the images, or of their points with the background first.
+        image_shape: channels and (beta, alpha).
+        normalisation: what images go through first.
+        figures: what was measured when it was trained.
+    """
+
+    model: nn.Module
+    recipe: AnySphereRecipe
+    classes: tuple[str, ...]
+    image_shape: tuple[int, ...]
+    normalisation: Normalisation
+    figures: dict[str, Any]
+
+
 def save_run(
     folder: Path,
     model: nn.Module,
@@ -222,6 +252,26 @@ def _loaded(folder: Path, kind: type[_Patches]) -> Run[_Patches]:
         Normalisation.from_dict(description.normalisation),
         description.figures,
         description.calibration or Calibration(),
+    )
+
+
+def load_sphere_run(folder: Path) -> SphereRun:
+    """Load the run of a network on spherical images.
+
+    Raises:
+        RequestError: the folder holds no run, or one of another task, or the weights do not fit the recipe.
+    """
+    points = isinstance(recipe_of_run(folder), SphereSegmentationRecipe)
+    description, recipe = _described(folder, SphereSegmentationRecipe if points else SphereClassificationRecipe)
+    make = build_of_points if isinstance(recipe, SphereSegmentationRecipe) else build
+    model = make(recipe.model, description.image_shape[0], len(description.classes))
+    return SphereRun(
+        _with_weights(model, folder / WEIGHTS),
+        recipe,
+        tuple(description.classes),
+        description.image_shape,
+        Normalisation.from_dict(description.normalisation),
+        description.figures,
     )
 
 

@@ -50,9 +50,8 @@ class PointCounts:
         if truth.shape != found.shape:
             raise RequestError(f"expected predictions {list(truth.shape)} as the truth, received {list(found.shape)}")
         weight = np.ones(truth.shape[1:]) if weights is None else weights
-        return cls(
-            *(_counts(c, classes, weight) for c in (np.where(truth == found, truth.astype(np.int64), -1), truth, found))
-        )
+        both = np.where(truth == found, truth.astype(np.int64), -1)
+        return cls(*(_counts(each, classes, weight) for each in (both, truth, found)))
 
     @property
     def union(self) -> Floats:
@@ -64,9 +63,15 @@ class PointCounts:
         """Points of both and of either, without the background, ``[n, classes - 1, 2]``."""
         return np.stack([self.shared, self.union], -1)[:, 1:]
 
+    def iou(self) -> Floats:
+        """Return the intersection over union of every class but the background, NaN of one that is nowhere."""
+        shared, union = np.moveaxis(self.overlaps.sum(0), -1, 0)
+        return np.divide(shared, union, out=np.full(len(union), np.nan), where=union > 0)
+
     def mean_iou(self) -> float:
-        """Return the mean intersection over union of the classes but the background; NaN where there is none."""
-        return float(mean_ratios(self.overlaps.sum(0)))
+        """Return the mean of these over the classes that there are; NaN where there is none."""
+        found = self.iou()
+        return float(found[~np.isnan(found)].mean()) if not np.isnan(found).all() else float("nan")
 
     def accuracy(self) -> float:
         """Return the share of points of the right class."""
@@ -78,23 +83,10 @@ class PointCounts:
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("shared", "true", "found")))
 
 
-def mean_ratios(sums: NDArray[np.floating]) -> Floats:
-    """Return the mean of ``part / whole`` over the classes whose whole is not zero, ``[..., classes, 2] -> [...]``.
-
-    >>> float(mean_ratios(np.array([[1.0, 2.0], [0.0, 0.0], [3.0, 3.0]])))
-    0.75
-    """
-    part, whole = sums[..., 0], sums[..., 1]
-    there = whole > 0
-    ratios = np.divide(part, whole, out=np.zeros(part.shape), where=there)
-    with np.errstate(invalid="ignore"):
-        return ratios.sum(-1) / there.sum(-1)
-
-
 def _counts(classes_of: Classes, classes: int, weight: Floats) -> Floats:
     """Return the weight of every class of every image, ``[n, classes]``; -1 is no class."""
     images = len(classes_of)
     places = classes_of.reshape(images, -1).astype(np.int64) + 1 + (classes + 1) * np.arange(images)[:, None]
     weights = np.broadcast_to(weight.reshape(1, -1), places.shape)
-    found = np.bincount(places.ravel(), weights.ravel(), minlength=images * (classes + 1))
+    found = np.bincount(places.ravel(), weights.ravel(), minlength=images * (classes + 1)).astype(np.float64)
     return found.reshape(images, classes + 1)[:, 1:]

@@ -30,7 +30,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from isotypic.errors import RequestError
-from isotypic.metrics.points import mean_ratios
 
 RESAMPLES = 2000
 LEVELS = (0.025, 0.975)
@@ -240,6 +239,19 @@ def monotone(curves: ArrayLike) -> Array:
     first, after = np.arange(size)[:, None], np.arange(1, size + 1)[None, :]
     means = (sums[..., after] - sums[..., first]) / np.maximum(after - first, 1)
     return np.stack([means[..., : i + 1, i:].min(axis=-1).max(axis=-1) for i in range(size)], axis=-1)
+
+
+def mean_ratios(sums: NDArray[np.floating]) -> Array:
+    """Return the mean of ``part / whole`` over the classes whose whole is not zero, ``[..., classes, 2] -> [...]``.
+
+    >>> float(mean_ratios(np.array([[1.0, 2.0], [0.0, 0.0], [3.0, 3.0]])))
+    0.75
+    """
+    part, whole = sums[..., 0], sums[..., 1]
+    there = whole > 0
+    ratios = np.divide(part, whole, out=np.zeros(part.shape), where=there)
+    with np.errstate(invalid="ignore"):
+        return ratios.sum(-1) / there.sum(-1)
 
 
 @lru_cache(maxsize=8)

@@ -53,6 +53,11 @@ class BaseRecipe(Config):
     )
     training: TrainingConfig = Field(TrainingConfig(), description="the budget")
 
+    @property
+    def axes(self) -> int:
+        """Axes of space of what the network takes: 2 of images."""
+        return 2
+
 
 class Recipe(BaseRecipe):
     """A classifier: from which images, by which network, within which budget."""
@@ -99,11 +104,6 @@ class SegmentationRecipe(BaseRecipe):
     grouping: GroupingConfig = Field(GroupingConfig(), description="how its output becomes instances")
     merit: Merit = Field(Merit.DICE, description="the figure that decides: dice, greedy-dice, ap50 or auc")
 
-    @property
-    def axes(self) -> int:
-        """Axes of space of an image."""
-        return 2
-
     @field_validator("augmentation")
     @classmethod
     def _known_augmentation(cls, name: str) -> str:
@@ -148,11 +148,6 @@ class SphereRecipe(BaseRecipe):
     """What recipes for spherical images say; a spherical network has the bandwidth of the images."""
 
     data: SphereDataConfig = Field(SphereDataConfig(), description="the images")
-
-    @property
-    def axes(self) -> int:
-        """Axes of space of a sampled image."""
-        return 2
 
     @field_validator("augmentation")
     @classmethod

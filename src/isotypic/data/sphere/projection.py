@@ -14,6 +14,7 @@ Source:
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isotypic.groups.finite import Floats
 
@@ -39,7 +40,7 @@ def on_plane(points: Floats) -> tuple[Floats, Floats]:
     return points[..., 0] * stretch, points[..., 1] * stretch
 
 
-def project(images: Floats, points: Floats) -> Floats:
+def project(images: np.ndarray, points: Floats) -> Floats:
     """Return what points of the sphere see of square images, bilinear.
 
     Args:
@@ -67,8 +68,8 @@ def nearest(images: np.ndarray, points: Floats) -> np.ndarray:
     return np.where(seen, images[np.arange(len(images))[:, None], row, column], 0)
 
 
-def _places(points: Floats, side: int) -> tuple[Floats, np.ndarray]:
+def _places(points: Floats, side: int) -> tuple[Floats, NDArray[np.bool_]]:
     """Return column and row of the plane in pixels ``[2, n, points]``, and which points see the image."""
     places = (np.stack(on_plane(points)) + 1) * (side / 2) - 0.5
-    seen = ((places > -1) & (places < side)).all(0)
+    seen = np.all((places > -1) & (places < side), axis=0)
     return np.where(seen, places, 0.0), seen

@@ -159,7 +159,7 @@ class SphereSegmentationSystem(_SphereSystem[SphereSegmentationRecipe]):
         on_train = segment_turned(model, job.material, job.subset[:_TRAINED], trained.normalisation)
         trained.model.cpu()
         drawings = _drawn(SegmentedSpheres(job.material, rows, trained)) if can_draw() else {}
-        upright, turned = (_point_scores(*pair) for pair in zip(on_test.counts, on_test.by_area, strict=True))
+        upright, turned = (point_scores(*pair) for pair in zip(on_test.counts, on_test.by_area, strict=True))
         measured = [float(counts.mean_iou()) for counts in on_test.counts]
         training = on_train.counts[0].mean_iou()
         outcome = Outcome(
@@ -182,7 +182,8 @@ class SphereSegmentationSystem(_SphereSystem[SphereSegmentationRecipe]):
         return material.images.point_classes
 
 
-def _point_scores(counts: PointCounts, by_area: PointCounts) -> Scores:
+def point_scores(counts: PointCounts, by_area: PointCounts) -> Scores:
+    """Return the scores of a network of points as they are recorded: each point once, and by area."""
     return Scores(
         figures={
             MEAN_IOU.name: counts.mean_iou(),
