@@ -261,10 +261,12 @@ def load_sphere_run(folder: Path) -> SphereRun:
     Raises:
         RequestError: the folder holds no run, or one of another task, or the weights do not fit the recipe.
     """
-    points = isinstance(recipe_of_run(folder), SphereSegmentationRecipe)
-    description, recipe = _described(folder, SphereSegmentationRecipe if points else SphereClassificationRecipe)
-    make = build_of_points if isinstance(recipe, SphereSegmentationRecipe) else build
-    model = make(recipe.model, description.image_shape[0], len(description.classes))
+    description, recipe = _on_the_sphere(folder)
+    channels, classes = description.image_shape[0], len(description.classes)
+    if isinstance(recipe, SphereSegmentationRecipe):
+        model = build_of_points(recipe.model, channels, classes)
+    else:
+        model = build(recipe.model, channels, classes)
     return SphereRun(
         _with_weights(model, folder / WEIGHTS),
         recipe,
@@ -273,6 +275,12 @@ def load_sphere_run(folder: Path) -> SphereRun:
         Normalisation.from_dict(description.normalisation),
         description.figures,
     )
+
+
+def _on_the_sphere(folder: Path) -> tuple[RunDescription, AnySphereRecipe]:
+    if isinstance(recipe_of_run(folder), SphereSegmentationRecipe):
+        return _described(folder, SphereSegmentationRecipe)
+    return _described(folder, SphereClassificationRecipe)
 
 
 def load_segmentation_run(run: Path | str | None = None) -> SegmentationRun:
