@@ -53,7 +53,7 @@ def test_areas_add_up_to_the_sphere_and_integrate_it():
 def test_a_ray_meets_the_plane_where_geometry_says():
     beta, alpha = np.deg2rad(150), 0.7
     point = np.array([np.sin(beta) * np.cos(alpha), np.sin(beta) * np.sin(alpha), np.cos(beta)])
-    eye, lifted = np.array([0, 0, 2.001]), point + [0, 0, 1]
+    eye, lifted = np.array([0, 0, 2.001]), point + np.array([0, 0, 1])
     t = eye[2] / (eye[2] - lifted[2])
     foot = eye + t * (lifted - eye)
     assert foot[2] == pytest.approx(0)

@@ -21,7 +21,8 @@ from isotypic.studies.systems.system import Job
 from isotypic.tasks.sphere import sphere_material
 
 SEGMENT, CLASSIFY = "sphere-segment", "sphere-classify"
-CNN = ["model.family=hourglass", "model.widths={features: [4, 6], kernels: [3, 3], strides: [1, 2]}"]
+CNN = ["model.family=hourglass", "model.widths={features: [8, 12], kernels: [5, 5], strides: [1, 2]}"]
+LEARNING = ["training.steps=80", "training.batch_size=8", "training.learning_rate=0.01"]
 
 
 def cell(folder, name, *assignments):
@@ -34,7 +35,7 @@ def cell(folder, name, *assignments):
 
 @pytest.fixture(scope="module")
 def segmented(tmp_path_factory):
-    return cell(tmp_path_factory.mktemp("segmented"), SEGMENT, *CNN, "training.steps=40", "training.learning_rate=0.02")
+    return cell(tmp_path_factory.mktemp("segmented"), SEGMENT, *CNN, *LEARNING)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +109,7 @@ def test_another_bandwidth_than_the_images_is_refused():
 
 def test_four_digits_have_no_one_class():
     assert spheres.recipe(SEGMENT, "data.digits=4").data.digits == 4
-    with pytest.raises(RequestError, match="expected data.digits=1 where images have one class, received 4"):
+    with pytest.raises(RequestError, match=r"expected data\.digits=1 where images have one class, received 4"):
         spheres.recipe(CLASSIFY, "data.digits=4")
 
 

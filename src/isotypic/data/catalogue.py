@@ -22,12 +22,14 @@ from isotypic.data.datasets import (
     nodules,
     pcam,
     sphere_digits,
+    sphere_grids,
     stack,
     touching,
 )
 from isotypic.data.extraction import Progress
 from isotypic.data.image_set import ImageSet
 from isotypic.data.labelled_images import LabelledImages, refuse_small
+from isotypic.data.readers import latlon
 from isotypic.data.readers.hdf5 import SUFFIXES
 from isotypic.data.readers.tree import open_tree
 from isotypic.data.sphere.sphere_set import SphereSet
@@ -62,7 +64,14 @@ LABELLED: Mapping[str, LabelledLoader] = MappingProxyType(
 )
 CANDIDATES: Mapping[str, CandidateLoader] = MappingProxyType({"luna16": luna16.load, "nodules": nodules.load})
 
-SPHERES: Mapping[str, SphereLoader] = MappingProxyType({"digits": sphere_digits.load, "mnist": sphere_digits.load})
+SPHERES: Mapping[str, SphereLoader] = MappingProxyType(
+    {
+        "digits": sphere_digits.load,
+        "mnist": sphere_digits.load,
+        "equirectangular": sphere_grids.load_folder,
+        "grids": sphere_grids.load_file,
+    }
+)
 
 
 def load(config: DataConfig, cache: Path) -> ImageSet:
@@ -206,15 +215,21 @@ def recognise_sphere(path: Path) -> str:
     """Return the name of the set of spherical images that reads a path.
 
     Args:
-        path: an IDX file of MNIST or a folder with one (mnist).
+        path: an IDX file of MNIST or a folder with one (mnist), a file of grids (grids), or another folder
+            (equirectangular).
 
     Raises:
         RequestError: nothing is there, or something else.
     """
+    if path.is_file() and path.suffix.lower() in (*latlon.ARCHIVES, *latlon.NETCDF):
+        return "grids"
     found = recognise(path)
-    if found not in SPHERES:
-        raise RequestError(f"{path}: expected MNIST's IDX images to project to the sphere, received a set {found!r}")
-    return found
+    if found in ("mnist", "folder"):
+        return {"mnist": "mnist", "folder": "equirectangular"}[found]
+    raise RequestError(
+        f"{path}: expected MNIST's IDX images, a folder of equirectangular images, or a file of latitudes and "
+        f"longitudes ({', '.join((*latlon.ARCHIVES, *latlon.NETCDF))}), received a set {found!r}"
+    )
 
 
 def recognise_either(path: Path) -> str:

@@ -238,13 +238,20 @@ class SegmentationDataConfig(Config):
 class SphereDataConfig(Config):
     """The ``data`` section of a recipe for spherical images; an unknown key or a value out of range is refused."""
 
-    dataset: str = Field("digits", description="name of the data set: digits or mnist, projected to the sphere")
+    dataset: str = Field(
+        "digits",
+        description="name of the data set: digits or mnist, projected to the sphere; equirectangular, a folder of such "
+        "images; or grids, a file of latitudes and longitudes",
+    )
     path: Path | None = Field(None, description="where the data set lies (a file or a folder)")
     bandwidth: Annotated[int, Field(ge=2, le=256)] = Field(
         50, description="b, of the grid of 2 b x 2 b points that images are sampled on"
     )
     digits: Literal[1, 4] = Field(1, description="images on one canvas")
-    resize: Pixels | None = Field(28, description="side that each is brought to first; none: as it is")
+    resize: Pixels | None = Field(
+        None,
+        description="side that digits are brought to first, none: 28; rows of equirectangular images, none: all",
+    )
     canvas: Pixels | None = Field(
         None, description="side of the canvas in pixels, on which each has a random place; none: just large enough"
     )

@@ -13,6 +13,9 @@ from isotypic.data.sphere.digits import Layout, ProjectedDigits
 from isotypic.data.sphere.sphere_set import SphereSet
 from isotypic.data.splits import split
 
+SIDE = 28
+"""Of an image in pixels, where none is said."""
+
 _SOURCES = {"digits": digits.load, "mnist": mnist.load}
 
 
@@ -27,7 +30,7 @@ def load(config: SphereDataConfig, cache: Path) -> SphereSet:
         RequestError: what the source refuses, or images that have no room on the canvas.
     """
     source = _SOURCES[config.dataset](
-        DataConfig(dataset=config.dataset, path=config.path, resize=config.resize, colour="grey"), cache
+        DataConfig(dataset=config.dataset, path=config.path, resize=config.resize or SIDE, colour="grey"), cache
     )
     splits = split(source, config)
     parts = np.empty(len(source), dtype=np.int64)
@@ -37,4 +40,4 @@ def load(config: SphereDataConfig, cache: Path) -> SphereSet:
     cells = {1: 1, 4: 2}[config.digits]
     layout = Layout(config.digits, config.canvas or cells * pixels.shape[-1], config.threshold, config.canvas_seed)
     fields = ProjectedDigits(pixels, source.labels, layout, parts)
-    return SphereSet(source.name, fields, source.labels, source.classes, splits, whole=config.digits == 1)
+    return SphereSet(source.name, fields, source.labels, source.classes, splits)

@@ -19,10 +19,9 @@ class SphereSet:
     Args:
         name: what the set is called in records and errors.
         fields: the functions, N of them.
-        labels: ``[N]`` int64, an index into ``classes``; of several images on a canvas that of the first.
+        labels: ``[N]`` int64, an index into ``classes``, or 0 where images have no one class.
         classes: the names of the classes; those of points are the background and then these.
         splits: which functions are for training, validation and test; no source image is in two parts.
-        whole: whether ``labels`` say all of an image, so that images can be classified.
     """
 
     name: str
@@ -30,7 +29,6 @@ class SphereSet:
     labels: np.ndarray
     classes: tuple[str, ...]
     splits: Splits
-    whole: bool = True
 
     def __len__(self) -> int:
         return len(self.fields)

@@ -43,7 +43,6 @@ class _Spheres:
         upright, turned = (material.samples(rows, turned=turned) for turned in (False, True))
         self.rotations = turned.rotations(self.places) or Rotation.identity(len(self.places))
         self.upright, self.turned = upright.images(self.places), turned.images(self.places)
-        self.truth = upright.classes(self.places)
         self.white = full_scale(Sampled(upright))
         self.labels = labels[self.places]
 
@@ -70,6 +69,7 @@ class SegmentedSpheres(_Spheres):
 
     def __init__(self, material: SphereMaterial, rows: np.ndarray, trained: Trained) -> None:
         super().__init__(material, rows)
+        self.truth = material.samples(rows, turned=False).classes(self.places)
         self.found, found = (
             found_classes(trained.model, images, trained.normalisation) for images in (self.upright, self.turned)
         )
