@@ -1,7 +1,7 @@
 """Functions on the sphere that are given on a grid of latitudes and longitudes, poles included or not.
 
-Between the points of a grid a function is bilinear in latitude and longitude, and goes on from the last longitude to the
-first. At a pole all longitudes are one point: it has the mean of the row that lies there, or else that of the nearest
+Between the points of a grid a function is bilinear in latitude and longitude, and goes on from the last longitude to
+the first. At a pole all longitudes are one point: it has the mean of the row that lies there, or else that of the nearest
 row. Colatitude is beta, eastern longitude alpha.
 """
 
@@ -198,7 +198,7 @@ class LatLonFields(SphereFields):
         """
         if self._points is None:
             raise RequestError(
-                f"{self.grid.name}: expected the class of every point, received images without; give classes of their shape"
+                f"{self.grid.name}: expected the class of every point, received images alone; give labels of their shape"
             )
         known = self.grid.ordered(np.asarray(self._points[rows]))
         row, column = self.grid.places(points)
@@ -209,8 +209,8 @@ class LatLonFields(SphereFields):
         wrong = ~np.isfinite(known).reshape(len(known), -1).all(1)
         if wrong.any():
             raise RequestError(
-                f"{self.grid.name}: expected finite values, received NaN or infinity in image {rows[wrong][0]}: fill what "
-                "is missing, or leave it out"
+                f"{self.grid.name}: expected finite values, received NaN or infinity in image {rows[wrong][0]}: fill "
+                "what is missing, or leave it out"
             )
 
 
