@@ -198,7 +198,7 @@ class LatLonFields(SphereFields):
         """
         if self._points is None:
             raise RequestError(
-                f"{self.grid.name}: expected the class of every point, received images alone; give labels of their shape"
+                f"{self.grid.name}: expected the class of every point, received images alone; give labels like them"
             )
         known = self.grid.ordered(np.asarray(self._points[rows]))
         row, column = self.grid.places(points)
