@@ -131,7 +131,9 @@ def sheet(rows: Sequence[tuple[str, Pictures]], columns: Sequence[str] = ()) -> 
 def main(out: Path, bandwidth: int = 32) -> dict[str, float]:
     """Write both sheets, and return the largest difference of each network."""
     out.mkdir(parents=True, exist_ok=True)
-    sheet([*digits(1, bandwidth), *digits(4, bandwidth)]).quantize(256, dither=Image.Dither.NONE).save(out / DIGITS, optimize=True)
+    sheet([*digits(1, bandwidth), *digits(4, bandwidth)]).quantize(256, dither=Image.Dither.NONE).save(
+        out / DIGITS, optimize=True
+    )
     rows, errors = answers(bandwidth)
     named = [(f"{name}\nmax {errors[name]:.2f} std", pictures) for name, pictures in rows]
     columns = ("image", "answer", "turned, back", "difference")

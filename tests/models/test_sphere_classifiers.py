@@ -5,9 +5,10 @@ import torch
 from laws import signal
 
 from isotypic.errors import RequestError
-from isotypic.models.catalogue import build, build_of_points
+from isotypic.models.catalogue import begin, begin_of_points, build, build_of_points
 from isotypic.models.hourglass import HourglassClassifierConfig, HourglassConfig
 from isotypic.models.s2cnn import S2CNN_204K, S2CNNClassifierConfig, S2CNNConfig
+from isotypic.models.s2cnn_start import smooth_noise
 from isotypic.nn.sphere.transform import SphericalTransform
 from isotypic.tasks.sphere_symmetry import rotation_error
 
@@ -64,3 +65,43 @@ def test_the_error_is_that_of_rounding_without_a_nonlinearity():
 def test_a_network_without_a_bandwidth_is_refused():
     with pytest.raises(RequestError, match="expected the bandwidth of the images, received none"):
         build(S2CNNClassifierConfig(), 1, 10)
+
+
+def deviations(net, images):
+    found, x = [], images
+    with torch.no_grad():
+        for layer in net.convolutions:
+            y = layer(x)
+            found.append(float(y.std()))
+            x = y.relu()
+    return torch.tensor(found)
+
+
+def segmenter(**settings):
+    return begin_of_points(S2CNNConfig(bandwidth=12, **settings), 1, 11)
+
+
+def classifier(**settings):
+    return begin(S2CNNClassifierConfig(bandwidth=12, **settings), 1, 10)
+
+
+@pytest.mark.parametrize("make", [segmenter, classifier])
+def test_signals_keep_their_variance_where_training_begins(make):
+    torch.manual_seed(0)
+    noise, one = smooth_noise(12, 1).float(), torch.ones(len(make().convolutions))
+    assert deviations(make(), noise) == pytest.approx(one, rel=1e-3)
+    assert deviations(make(start="reference"), noise) != pytest.approx(one, rel=1e-1), "the control"
+
+
+def test_at_the_scale_of_the_reference_a_segmenter_says_nearly_nothing():
+    torch.manual_seed(0)
+    assert deviations(segmenter(start="reference"), smooth_noise(12, 1).float())[-1] < 0.02
+
+
+def test_the_start_is_the_same_for_the_same_seed():
+    def weights(seed):
+        torch.manual_seed(seed)
+        return begin(S2CNNClassifierConfig(bandwidth=6, channels=[3, 4], bandwidths=[5, 4]), 1, 3).lift.weight
+
+    assert torch.equal(weights(0), weights(0))
+    assert not torch.equal(weights(0), weights(1))

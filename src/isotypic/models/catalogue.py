@@ -18,6 +18,7 @@ from isotypic.models.foreign import ForeignConfig, foreign, pretrained
 from isotypic.models.heads import DenseNetwork
 from isotypic.models.hourglass import HourglassClassifierConfig, HourglassConfig
 from isotypic.models.s2cnn import S2CNNClassifierConfig, S2CNNConfig
+from isotypic.models.s2cnn_start import level
 from isotypic.models.unet import UNet, UNetConfig
 from isotypic.models.vgg import Vgg16, VggConfig
 from isotypic.models.voxelnet import VoxelNetConfig, voxel_network
@@ -77,10 +78,13 @@ def build(config: ModelConfig | SphereModelConfig, in_channels: int, classes: in
 
 
 def begin(config: ModelConfig | SphereModelConfig, in_channels: int, classes: int) -> nn.Module:
-    """Make a classifier as its training begins: with the weights of its file, if it names one, or as :func:`build`."""
+    """Make a classifier as its training begins: with the weights of its file, if it names one, or as :func:`build`.
+
+    A spherical one is scaled as its configuration says.
+    """
     if isinstance(config, ForeignConfig):
         return pretrained(config, in_channels, classes)
-    return build(config, in_channels, classes)
+    return _levelled(config, build(config, in_channels, classes))
 
 
 def build_dense(config: DenseModelConfig, in_channels: int) -> DenseNetwork:
@@ -102,3 +106,14 @@ def build_of_points(config: PointModelConfig, in_channels: int, classes: int) ->
         classes: logits a point.
     """
     return _OF_POINTS[type(config)](config, in_channels, classes)
+
+
+def begin_of_points(config: PointModelConfig, in_channels: int, classes: int) -> nn.Module:
+    """Make a network of :func:`build_of_points` as its training begins."""
+    return _levelled(config, build_of_points(config, in_channels, classes))
+
+
+def _levelled(config: ModelConfig | SphereModelConfig | PointModelConfig, network: nn.Module) -> nn.Module:
+    if isinstance(network, s2cnn.S2CNN | s2cnn.S2CNNClassifier) and getattr(config, "start", "") == "level":
+        level(network)
+    return network

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from isotypic.configuration import Config
 from isotypic.errors import RequestError
 from isotypic.groups.so3.kernels import S2Kernel, SO3Kernel
-from isotypic.nn.sphere.layers import Mode, S2Conv, SO3Conv, SO3Integrate, SO3ToS2
+from isotypic.nn.sphere.layers import Mode, S2Conv, SO3Conv, SO3Integrate, SO3ToS2, SphereConvolution
 
 Bandwidth = Annotated[int, Field(ge=2, le=256)]
 Channels = Annotated[int, Field(ge=1)]
@@ -37,6 +37,9 @@ class _Spherical(Config):
     bandwidth: Bandwidth | None = Field(None, description="of the images; none: data.bandwidth")
     n_max: int | None = Field(
         None, ge=0, description="limit of the orders n on SO(3): far less to compute, and as exact; none: all"
+    )
+    start: Literal["level", "reference"] = Field(
+        "level", description="weights before training: scaled so that signals keep their variance, or as in the paper"
     )
     mode: Literal["band-limited", "compat"] = Field(
         "band-limited", description="compat: degrees as the reference implementation computes them"
@@ -153,6 +156,11 @@ class S2CNN(nn.Module):
         )
         self.project = SO3ToS2(*sizes[-1], kernel=SO3Kernel(beta[-1]), n_max=n_max, mode=mode)
 
+    @property
+    def convolutions(self) -> list[SphereConvolution]:
+        """The layers in their order."""
+        return [self.lift, *(layer for layer in self.hidden if isinstance(layer, SphereConvolution)), self.project]
+
     def forward(self, image: Tensor) -> Tensor:
         """Return the logits of every pixel."""
         x = self.lift(image).relu_()
@@ -190,6 +198,11 @@ class S2CNNClassifier(nn.Module):
         )
         self.integrate = SO3Integrate(widths.bandwidths[-1], n_max)
         self.classify = nn.Linear(widths.channels[-1], classes)
+
+    @property
+    def convolutions(self) -> list[SphereConvolution]:
+        """The layers in their order."""
+        return [self.lift, *(layer for layer in self.hidden if isinstance(layer, SphereConvolution))]
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the logits."""

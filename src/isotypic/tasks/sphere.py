@@ -21,7 +21,7 @@ from isotypic.data.sphere.loading import PointDataset, normalisation_of, point_l
 from isotypic.data.sphere.samples import Sampled, Samples, Turns, on_disk
 from isotypic.data.sphere.sphere_set import SphereSet
 from isotypic.data.splits import Splits
-from isotypic.models.catalogue import build_of_points
+from isotypic.models.catalogue import begin_of_points
 from isotypic.models.weights import start_from
 from isotypic.tasks.checkpoints import Checkpoint
 from isotypic.tasks.followed import FollowedTask, Tally
@@ -143,7 +143,7 @@ def train_points(
     torch.manual_seed(seed)
     images, config = material.images, recipe.training
     normalisation = material.normalisation(subset)
-    model = build_of_points(recipe.model, images.fields.channels, len(images.point_classes))
+    model = begin_of_points(recipe.model, images.fields.channels, len(images.point_classes))
     start_from(model, recipe.start)
     task = PointClassification(model, normalisation, config)
     samples = _trained_on(recipe, material, subset, seed)
