@@ -128,16 +128,18 @@ def sheet(rows: Sequence[tuple[str, Pictures]], columns: Sequence[str] = ()) -> 
     return drawn
 
 
+def _save(drawn: Image.Image, path: Path) -> None:
+    drawn.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
 def main(out: Path, bandwidth: int = 32) -> dict[str, float]:
     """Write both sheets, and return the largest difference of each network."""
     out.mkdir(parents=True, exist_ok=True)
-    sheet([*digits(1, bandwidth), *digits(4, bandwidth)]).quantize(256, dither=Image.Dither.NONE).save(
-        out / DIGITS, optimize=True
-    )
+    _save(sheet([*digits(1, bandwidth), *digits(4, bandwidth)]), out / DIGITS)
     rows, errors = answers(bandwidth)
     named = [(f"{name}\nmax {errors[name]:.2f} std", pictures) for name, pictures in rows]
     columns = ("image", "answer", "turned, back", "difference")
-    sheet(named, columns).quantize(256, dither=Image.Dither.NONE).save(out / EQUIVARIANCE, optimize=True)
+    _save(sheet(named, columns), out / EQUIVARIANCE)
     return errors
 
 

@@ -2,7 +2,8 @@
 
 The scale of the reference implementation makes signals smaller layer by layer, by a factor of about a thousand in
 ``s2cnn-204k`` at small bandwidths; biases, which an optimiser moves by the same step, then decide everything, and short
-trainings say background everywhere. Here layer after layer is divided by the deviation of what it makes of smooth noise.
+trainings say background everywhere. Here layer after layer is divided by the deviation of what it makes of smooth
+noise.
 
 Source:
     D. Mishkin, J. Matas, All You Need Is a Good Init, ICLR 2016, arXiv 1511.06422.
@@ -40,8 +41,7 @@ def smooth_noise(bandwidth: int, channels: int) -> Tensor:
     transform = SphericalTransform(bandwidth).double()
     degrees = np.repeat(np.arange(bandwidth), 2 * np.arange(bandwidth) + 1)
     fall = torch.from_numpy((1.0 + degrees) ** -_FALL)[:, None, None]
-    drawn = torch.randn(
-        len(degrees), _IMAGES, channels, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
-    )
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randn(len(degrees), _IMAGES, channels, dtype=torch.float64, generator=generator)
     noise = transform.synthesise(drawn * fall)
     return noise / noise.std()

@@ -1,8 +1,8 @@
 """Functions on the sphere that are given on a grid of latitudes and longitudes, poles included or not.
 
 Between the points of a grid a function is bilinear in latitude and longitude, and goes on from the last longitude to
-the first. At a pole all longitudes are one point: it has the mean of the row that lies there, or else that of the nearest
-row. Colatitude is beta, eastern longitude alpha.
+the first. At a pole all longitudes are one point: it has the mean of the row that lies there, or else that of the
+nearest row. Colatitude is beta, eastern longitude alpha.
 """
 
 from __future__ import annotations
