@@ -125,6 +125,25 @@ def pace_table(findings: Findings) -> Table:
     return Table("", tuple(f"n = {count(size)}" for size in sizes), tuple(rows))
 
 
+def time_table(findings: Findings) -> Table:
+    """Return by arm and size the training time until the validation loss is the best of the augmented arm.
+
+    Empty as :func:`pace_table` is.
+    """
+    rows = []
+    for arm in findings.arms:
+        paces = [findings.paces(arm, size) for size in findings.study.info.sizes]
+        if any(paces):
+            rows.append(Row(arm.label, arm in findings.declared, tuple(map(_time_entry, paces))))
+    return Table("", tuple(f"n = {count(size)}" for size in findings.study.info.sizes), tuple(rows))
+
+
+def _time_entry(paces: list[Pace]) -> Entry:
+    reached = [pace.epochs * pace.seconds for pace in paces if pace.epochs is not None]
+    missed = "" if len(reached) == len(paces) else f"{len(paces) - len(reached)} of {len(paces)} never"
+    return Entry(duration(float(np.median(reached))) if reached else NOTHING, missed)
+
+
 def _pace_entry(paces: list[Pace]) -> Entry:
     if not paces:
         return Entry(NOTHING)

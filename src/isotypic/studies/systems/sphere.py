@@ -11,6 +11,7 @@ makes the sums, and their ratios, anew.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -99,8 +100,9 @@ class _SphereSystem(StudiedSystem[R, SphereMaterial, Trained]):
         """Write the network."""
         save_run(folder, trained.model, _run_description(job, trained, self._classes(job.material), finished))
 
+    @abstractmethod
     def _classes(self, material: SphereMaterial) -> tuple[str, ...]:
-        raise NotImplementedError
+        """Return the classes of the logits."""
 
 
 class SphereClassificationSystem(_SphereSystem[SphereClassificationRecipe]):
