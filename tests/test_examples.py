@@ -23,6 +23,16 @@ def example(name, monkeypatch):
     return module
 
 
+def test_spheres_show_which_network_commutes_with_rotations(monkeypatch, tmp_path):
+    spheres = example("spheres", monkeypatch)
+    errors = spheres.main(tmp_path, bandwidth=12)
+    assert errors["S2CNN"] < 0.5 < errors["CNN"]
+    page = (DOCS / "sphere.md").read_text(encoding="utf-8")
+    for name in (spheres.DIGITS, spheres.EQUIVARIANCE):
+        assert (tmp_path / name).is_file()
+        assert f"](figures/{name})" in page
+
+
 @pytest.fixture
 def symmetrise_digits(monkeypatch):
     module = example("symmetrise_digits", monkeypatch)

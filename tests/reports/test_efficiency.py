@@ -8,7 +8,8 @@ import pytest
 from isotypic.reports.build import build_report
 from isotypic.reports.findings import find
 from isotypic.reports.froc import froc_curves, froc_table, one_curve
-from isotypic.reports.tables import efficiency_table, pace_table, worth_table
+from isotypic.reports.notation import duration
+from isotypic.reports.tables import efficiency_table, pace_table, time_table, worth_table
 from isotypic.studies.folder import StudyRecords
 
 
@@ -62,9 +63,21 @@ def test_runs_that_never_come_there_are_counted(fake_study, tmp_path):
         return record, predictions
 
     study.finished = hopeless
-    notes = {row.name: row.entries[0].note for row in pace_table(find(StudyRecords.load(study.write()))).rows}
+    found = find(StudyRecords.load(study.write()))
+    notes = {row.name: row.entries[0].note for row in pace_table(found).rows}
     assert notes["p4 G-CNN"].startswith("1 of 2 never, ")
     assert "never" not in notes["CNN"]
+    times = {row.name: row.entries[0] for row in time_table(found).rows}
+    assert times["p4 G-CNN"].note == "1 of 2 never"
+    assert times["CNN"].note == ""
+
+
+def test_the_time_to_the_same_loss_is_that_of_the_epochs(findings):
+    arm = findings.primary.b
+    paces = findings.paces(arm, 100)
+    seconds = np.median([pace.epochs * pace.seconds for pace in paces if pace.epochs is not None])
+    shown = {row.name: row.entries[0].value for row in time_table(findings).rows}
+    assert shown[arm.label] == duration(seconds)
 
 
 def test_without_the_size_of_a_batch_there_is_no_pace(fake_study, tmp_path):

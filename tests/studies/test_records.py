@@ -106,6 +106,24 @@ def test_images_may_be_told_apart_by_their_names(tmp_path):
     assert tuple(read_predictions(tmp_path).images) == names
 
 
+def test_of_drawn_elements_the_upright_one_is_none_of_the_rotated():
+    scores = np.array([[1, 0, 1, 1], [0, 0, 1, 0]], dtype=float)
+    drawn, whole = (Predictions(np.arange(4), ELEMENTS, scores, drawn) for drawn in (True, False))
+    assert drawn.of("rotated").tolist() == [0, 0, 1, 0]
+    assert drawn.of("upright").tolist() == whole.of("upright").tolist() == [1, 0, 1, 1]
+    assert whole.of("rotated").tolist() == [0.5, 0, 1, 0.5]
+
+
+def test_parts_and_wholes_come_back_and_no_part_exceeds_its_whole(tmp_path):
+    counts = np.array([[[[1, 2]], [[0, 0]]], [[[2, 2]], [[3, 7]]]], dtype=float)
+    write_record(tmp_path, done(), Predictions(np.arange(2), ELEMENTS, counts, drawn=True))
+    stored = read_predictions(tmp_path)
+    assert stored.drawn
+    assert np.array_equal(stored.of("rotated"), counts[1])
+    with pytest.raises(RequestError, match=r"expected the measure of every image in \[0, 1\], received 7"):
+        Predictions(np.arange(2), ELEMENTS, counts[..., ::-1])
+
+
 def test_a_diverged_loss_survives_the_round_trip(tmp_path):
     write_record(tmp_path, done())
     assert np.isnan(read_record(tmp_path).outcome.curves.train_loss[0])

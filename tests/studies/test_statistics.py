@@ -7,6 +7,7 @@ from isotypic.studies.statistics import (
     Worth,
     label_worth,
     label_worth_interval,
+    mean,
     mean_interval,
     monotone,
     overall_difference,
@@ -163,3 +164,42 @@ def test_a_censored_end_stays_censored():
 def test_wrong_input_is_refused(call, message):
     with pytest.raises(RequestError, match=message):
         call()
+
+
+def counted(generator, seeds, images, rate):
+    """Parts and wholes [seeds, images, classes, 2] of two classes, of which an image has one."""
+    whole = generator.integers(5, 30, (seeds, images, 2)) * (np.arange(2) == generator.integers(0, 2, (images, 1)))
+    return np.stack([generator.binomial(whole, rate), whole], -1).astype(float)
+
+
+def test_a_mean_ratio_is_made_of_the_sums():
+    scores = np.array([[[[1, 2], [0, 0]], [[3, 3], [1, 4]]]], dtype=float)
+    assert mean(scores) == pytest.approx((4 / 5 + 1 / 4) / 2)
+    assert mean_interval(scores).estimate == mean(scores)
+
+
+def test_one_class_of_wholes_of_one_is_the_plain_mean():
+    plain = np.random.default_rng(7).random((3, 40))
+    ratios = np.stack([plain, np.ones_like(plain)], -1)[:, :, None]
+    assert resampled_means(ratios) == pytest.approx(resampled_means(plain))
+    other = np.random.default_rng(8).random((3, 40))
+    pair = np.stack([other, np.ones_like(other)], -1)[:, :, None]
+    found, expected = paired_bootstrap(ratios, pair), paired_bootstrap(plain, other)
+    assert [found.estimate, found.low, found.high] == pytest.approx([expected.estimate, expected.low, expected.high])
+
+
+def test_the_interval_of_a_mean_ratio_covers_the_truth():
+    generator = np.random.default_rng(5)
+    hits = [covered(mean_interval(counted(generator, 4, 100, 0.7), resamples=400), 0.7) for _ in range(150)]
+    assert np.mean(hits) > 0.9
+
+
+def test_mean_ratios_are_paired_and_compared_over_the_sizes():
+    generator = np.random.default_rng(6)
+    a, b = (counted(generator, 3, 80, rate) for rate in (0.8, 0.6))
+    assert not paired_bootstrap(a, b).contains_zero
+    assert paired_bootstrap(a, a).low == paired_bootstrap(a, a).high == 0
+    overall = overall_difference([a, a], [b, b])
+    assert overall.estimate == pytest.approx(mean(a) - mean(b))
+    worth = label_worth_interval([100, 200], [b, a], a, at_size=100)
+    assert worth.estimate.factor == pytest.approx(2)

@@ -17,12 +17,12 @@ from rich.table import Table
 
 from isotypic.cli.evaluate_detection import evaluated_detector
 from isotypic.cli.evaluate_jets import evaluated_jets
-from isotypic.cli.options import TESTED_UNDER, Data, Device, Set
+from isotypic.cli.evaluate_sphere import evaluated_sphere
+from isotypic.cli.options import Data, Device, Set
 from isotypic.cli.tables import evaluation_table
 from isotypic.data.image_set import ImageSet
 from isotypic.data.splits import Splits
 from isotypic.errors import RequestError
-from isotypic.groups.catalogue import named
 from isotypic.groups.finite import FiniteGroup
 from isotypic.inference.evaluation import evaluate
 from isotypic.inference.run import Run, load_run, recipe_of_run
@@ -30,12 +30,24 @@ from isotypic.inference.segmenter import Execution, Segmenter
 from isotypic.metrics.equivariance import equivariance_error
 from isotypic.ops.device import torch_device
 from isotypic.studies.cell import CACHE_FOLDER
+from isotypic.studies.systems.catalogue import system_of
 from isotypic.studies.systems.classification import ACCURACY, scores_of
 from isotypic.studies.systems.jet_sources import load_jets
 from isotypic.studies.systems.segmentation import evaluated, samples
 from isotypic.studies.systems.segmentation_figures import DIFFERING, MEASURES, moved_scores, upright_scores
+from isotypic.studies.systems.system import TESTED_UNDER
 from isotypic.tasks.detection import detection_material
-from isotypic.tasks.recipe import DetectionRecipe, JetRecipe, Recipe, SegmentationRecipe, recipe_of, with_request
+from isotypic.tasks.recipe import (
+    DetectionRecipe,
+    JetRecipe,
+    Recipe,
+    SegmentationRecipe,
+    SphereClassificationRecipe,
+    SphereRecipe,
+    SphereSegmentationRecipe,
+    recipe_of,
+    with_request,
+)
 from isotypic.tasks.segmentation_session import labelled_material
 from isotypic.tasks.session import evaluation_batches, material
 
@@ -49,7 +61,9 @@ def command(
     data: Data = None,
     group: Annotated[
         str | None,
-        typer.Option("--group", help="Test under every element of this group; default p4, of volumes D4h."),
+        typer.Option(
+            "--group", help="Test under every element of this group; default p4, of volumes D4h, of spheres SO(3)."
+        ),
     ] = None,
     part: Annotated[str, typer.Option("--part", help="test, validation, train or all images.")] = "test",
     set_: Set = None,
@@ -58,9 +72,12 @@ def command(
     """Test a run on its own test images, or on other data, upright and under every element of a group."""
     console = Console()
     recipe = recipe_of(with_request(recipe_of_run(run).model_dump(mode="json"), data, set_ or []))
-    elements = named(group or TESTED_UNDER[recipe.axes], recipe.axes)
+    usual = None if isinstance(recipe, SphereRecipe) else TESTED_UNDER[recipe.axes]
+    elements = system_of(recipe).moved_by(recipe, group or usual)
     with _cache(Path(run)) as cache:
-        if isinstance(recipe, DetectionRecipe):
+        if isinstance(recipe, SphereClassificationRecipe | SphereSegmentationRecipe):
+            table, note = evaluated_sphere(Path(run), recipe, part, device, cache)
+        elif isinstance(recipe, DetectionRecipe):
             table, note = evaluated_detector(Path(run), detection_material(recipe, cache), part, elements, device)
         elif isinstance(recipe, JetRecipe):
             table, note = evaluated_jets(Path(run), load_jets(recipe.data, cache), part, device)

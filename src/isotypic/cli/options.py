@@ -38,9 +38,6 @@ PixelSide = Annotated[
     typer.Option("--pixel-size", help="Side of a pixel in nm, µm or mm: 325nm, or 0.5 for µm; default the file's."),
 ]
 
-TESTED_UNDER = {2: "p4", 3: "D4h"}
-"""The group that tests move images and volumes by where none is named, by the axes of space."""
-
 
 def pixel_size_of(words: str | None) -> PixelSize | None:
     """Return a pixel size such as ``0.5`` (in micrometres) or ``325nm``.

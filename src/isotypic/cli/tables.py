@@ -10,7 +10,7 @@ from isotypic.studies.records import Measure, Scores
 
 
 def evaluation_table(
-    title: str, measure: Measure, tests: Mapping[str, Scores], by_element: Mapping[str, float], changed: int
+    title: str, measure: Measure, tests: Mapping[str, Scores], by_element: Mapping[str, float], changed: int | None
 ) -> Table:
     """Return the figures of a test in percent: a row a test set, then the measure under every element.
 
@@ -19,7 +19,7 @@ def evaluation_table(
         measure: the figure that has a value under every element; its column comes first.
         tests: the scores of every row, by its name.
         by_element: the measure by element.
-        changed: images, or what else is tested, whose prediction changes under some element.
+        changed: images, or what else is tested, whose prediction changes under some element; None where nobody knows.
     """
     table = Table(title=title, title_justify="left")
     found = dict.fromkeys(name for scores in tests.values() for name in scores.figures)
@@ -31,7 +31,8 @@ def evaluation_table(
     table.add_section()
     for element, value in by_element.items():
         table.add_row(element, _percent(value), *[""] * (len(names) - 1))
-    table.caption = f"{changed} {measure.unit}s change their {measure.prediction} under some element"
+    if changed is not None:
+        table.caption = f"{changed} {measure.unit}s change their {measure.prediction} under some element"
     return table
 
 

@@ -14,7 +14,6 @@ from rich.table import Table
 
 from isotypic.cli.data_request import shown
 from isotypic.cli.options import (
-    TESTED_UNDER,
     Data,
     Device,
     Launched,
@@ -29,7 +28,6 @@ from isotypic.cli.tables import evaluation_table
 from isotypic.distributed.command import Command
 from isotypic.distributed.launch import Launch, launched
 from isotypic.errors import RequestError
-from isotypic.groups.catalogue import named
 from isotypic.models.packaged import DESCRIPTION
 from isotypic.studies.cell import CACHE_FOLDER
 from isotypic.studies.records import ROTATED, UPRIGHT, Measure
@@ -65,8 +63,7 @@ def command(
     console = Console(quiet=not leads())
     settings = recipe_of(with_request(read_recipe(recipe), data, set_ or []))
     system = system_of(settings)
-    group = named(system.group(settings), settings.axes)
-    folder = out or Path("runs") / f"{settings.name}-{group.name}-seed{seed}"
+    folder = out or Path("runs") / f"{settings.name}-{system.group_name(settings)}-seed{seed}"
     if launch is not Launch.LOCAL:
         words = (recipe, *_words(data, folder, set_ or [], seed, device))
         launched(launch, Command(RUN, ("train", *words)), processes, master, folder, gpu=device == "cuda")
@@ -82,8 +79,7 @@ def command(
         material = system.material(settings, folder / CACHE_FOLDER, counted)
     about = system.describe(settings, material)
     whole = np.sort(system.subset(material, about.available, seed))
-    tested = named(TESTED_UNDER[settings.axes], settings.axes) if group.order == 1 else group
-    job = Job(settings, material, whole, tested, seed, device)
+    job = Job(settings, material, whole, system.moved_by(settings), seed, device)
     finished = _followed(console, system, job, folder)
     if finished is None:
         return
@@ -119,8 +115,9 @@ def _followed(
 def _table(measure: Measure, finished: Finished) -> Table:
     outcome = finished.outcome
     title = f"{len(finished.predictions.images)} {measure.unit}s, group {outcome.group}"
-    elements = len(outcome.per_rotation)
-    tests = {"upright": outcome.tests[UPRIGHT], f"all {elements} elements": outcome.tests[ROTATED]}
+    every = f"all {len(outcome.per_rotation)} elements"
+    moved = finished.predictions.elements[-1] if finished.predictions.drawn else every
+    tests = {"upright": outcome.tests[UPRIGHT], moved: outcome.tests[ROTATED]}
     return evaluation_table(title, measure, tests, outcome.per_rotation, outcome.changed_images)
 
 

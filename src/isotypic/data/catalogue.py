@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from isotypic.data.candidates import CandidateSet
-from isotypic.data.config import CandidateDataConfig, DataConfig, SegmentationDataConfig
+from isotypic.data.config import CandidateDataConfig, DataConfig, SegmentationDataConfig, SphereDataConfig
 from isotypic.data.datasets import (
     bbbc038,
     cifar,
@@ -21,22 +21,26 @@ from isotypic.data.datasets import (
     mnist,
     nodules,
     pcam,
+    sphere_digits,
+    sphere_grids,
     stack,
     touching,
 )
 from isotypic.data.extraction import Progress
 from isotypic.data.image_set import ImageSet
 from isotypic.data.labelled_images import LabelledImages, refuse_small
-from isotypic.data.readers import micrograph
+from isotypic.data.readers import latlon, micrograph
 from isotypic.data.readers.hdf5 import SUFFIXES
 from isotypic.data.readers.scan import scan_name, scans_in
 from isotypic.data.readers.tree import open_tree
 from isotypic.data.scan_listing import ScanListing
+from isotypic.data.sphere.sphere_set import SphereSet
 from isotypic.data.synthetic import sticks
 from isotypic.errors import RequestError, unknown
 
 Loader = Callable[[DataConfig, Path], ImageSet]
 LabelledLoader = Callable[[SegmentationDataConfig, Path], LabelledImages]
+SphereLoader = Callable[[SphereDataConfig, Path], SphereSet]
 CandidateLoader = Callable[[CandidateDataConfig, Path, Progress | None], CandidateSet]
 
 DATASETS: Mapping[str, Loader] = MappingProxyType(
@@ -63,6 +67,15 @@ LABELLED: Mapping[str, LabelledLoader] = MappingProxyType(
 CANDIDATES: Mapping[str, CandidateLoader] = MappingProxyType({"luna16": luna16.load, "nodules": nodules.load})
 LISTINGS: Mapping[str, Callable[[CandidateDataConfig, Path, Progress | None], ScanListing]] = MappingProxyType(
     {"luna16": lambda config, cache, progress: luna16.listed(config), "nodules": nodules.listed}
+)
+
+SPHERES: Mapping[str, SphereLoader] = MappingProxyType(
+    {
+        "digits": sphere_digits.load,
+        "mnist": sphere_digits.load,
+        "equirectangular": sphere_grids.load_folder,
+        "grids": sphere_grids.load_file,
+    }
 )
 
 
@@ -129,6 +142,21 @@ def list_candidates(config: CandidateDataConfig, cache: Path, progress: Progress
     if config.dataset not in LISTINGS:
         raise unknown("data set", config.dataset, LISTINGS)
     return LISTINGS[config.dataset](config, cache, progress)
+
+
+def load_sphere(config: SphereDataConfig, cache: Path) -> SphereSet:
+    """Load the set of spherical images that ``config`` names.
+
+    Args:
+        config: the data section of a recipe for spherical images.
+        cache: folder for decoded images; may be removed at any time between runs.
+
+    Raises:
+        RequestError: the name is unknown, or the data set refuses what it finds.
+    """
+    if config.dataset not in SPHERES:
+        raise unknown("data set", config.dataset, SPHERES)
+    return SPHERES[config.dataset](config, cache)
 
 
 def recognise(path: Path) -> str:
@@ -202,6 +230,27 @@ def recognise_candidates(path: Path) -> str:
         return "luna16"
     what = "another folder" if path.is_dir() else "a file" if path.exists() else "nothing"
     raise RequestError(f"{path}: expected a folder with scans and candidates_V2.csv as of LUNA16, received {what}")
+
+
+def recognise_sphere(path: Path) -> str:
+    """Return the name of the set of spherical images that reads a path.
+
+    Args:
+        path: an IDX file of MNIST or a folder with one (mnist), a file of grids (grids), or another folder
+            (equirectangular).
+
+    Raises:
+        RequestError: nothing is there, or something else.
+    """
+    if path.is_file() and path.suffix.lower() in (*latlon.ARCHIVES, *latlon.NETCDF):
+        return "grids"
+    found = recognise(path)
+    if found in ("mnist", "folder"):
+        return {"mnist": "mnist", "folder": "equirectangular"}[found]
+    raise RequestError(
+        f"{path}: expected MNIST's IDX images, a folder of equirectangular images, or a file of latitudes and "
+        f"longitudes ({', '.join((*latlon.ARCHIVES, *latlon.NETCDF))}), received a set {found!r}"
+    )
 
 
 def recognise_either(path: Path) -> str:

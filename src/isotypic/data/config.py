@@ -235,6 +235,38 @@ class SegmentationDataConfig(Config):
         return None if self.pixel_size is None else (self.pixel_size, self.pixel_size)
 
 
+class SphereDataConfig(Config):
+    """The ``data`` section of a recipe for spherical images; an unknown key or a value out of range is refused."""
+
+    dataset: str = Field(
+        "digits",
+        description="name of the data set: digits or mnist, projected to the sphere; equirectangular, a folder of such "
+        "images; or grids, a file of latitudes and longitudes",
+    )
+    path: Path | None = Field(None, description="where the data set lies (a file or a folder)")
+    bandwidth: Annotated[int, Field(ge=2, le=256)] = Field(
+        50, description="b, of the grid of 2 b x 2 b points that images are sampled on"
+    )
+    digits: Literal[1, 4] = Field(1, description="images on one canvas")
+    resize: Pixels | None = Field(
+        None,
+        description="side that digits are brought to first, none: 28; rows of equirectangular images, none: all",
+    )
+    canvas: Pixels | None = Field(
+        None, description="side of the canvas in pixels, on which each has a random place; none: just large enough"
+    )
+    threshold: float = Field(
+        150, ge=0, lt=255, description="grey level above which a point is of the class, not background"
+    )
+    rotation_seed: int = Field(0, ge=0, description="seed of the rotations of validation and test images")
+    canvas_seed: int = Field(0, ge=0, description="seed of the places on the canvases, and of what stands together")
+    test_fraction: Fraction = Field(0.3, description="share of all images that goes to a test set made here")
+    validation_fraction: Fraction = Field(
+        0.15, description="share of the images outside the test set that goes to a validation set made here"
+    )
+    split_seed: int = Field(0, ge=0, description="seed of the split; other seeds leave the split as it is")
+
+
 class CandidateDataConfig(Config):
     """The ``data`` section of a recipe for candidates in scans; an unknown key or a value out of range is refused."""
 

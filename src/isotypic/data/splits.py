@@ -95,6 +95,20 @@ def split_labelled(labelled: LabelledImages, config: Fractions) -> Splits:
     return _parts(_Material(labelled.name, kinds, origins.subjects, origins.split), config)
 
 
+def split_kinds(name: str, kinds: np.ndarray, config: Fractions) -> Splits:
+    """Split images that have neither sources nor a split of their own, balanced over their kinds.
+
+    Args:
+        name: what the set is called in errors.
+        kinds: ``[N]``, the kind of each image.
+        config: fractions and seed.
+
+    Raises:
+        RequestError: a part would be empty.
+    """
+    return _parts(_Material(name, kinds, None, None), config)
+
+
 def by_depth(name: str, count: int, config: Fractions) -> np.ndarray:
     """Return the part of each section of a stack, ``[count]`` str: training first, then validation, then test.
 

@@ -25,14 +25,24 @@ from isotypic.data.normalisation import Normalisation, Normaliser, normaliser_fr
 from isotypic.errors import RequestError
 from isotypic.files import write_atomically, write_text
 from isotypic.metrics.calibration import Calibration
-from isotypic.models.catalogue import build, build_cloud, build_dense
+from isotypic.models.catalogue import build, build_cloud, build_dense, build_of_points
 from isotypic.models.clouds import CloudNetwork
 from isotypic.models.heads import DenseNetwork
 from isotypic.models.packaged import DESCRIPTION, FOLDER, WEIGHTS, run_on_disk
 from isotypic.models.weights import load_weights
 from isotypic.ops.layout import channels_last
 from isotypic.tasks.clustering_loss import MASS_CLASSES
-from isotypic.tasks.recipe import AnyRecipe, DetectionRecipe, JetRecipe, Recipe, SegmentationRecipe, recipe_of
+from isotypic.tasks.recipe import (
+    AnyRecipe,
+    AnySphereRecipe,
+    DetectionRecipe,
+    JetRecipe,
+    Recipe,
+    SegmentationRecipe,
+    SphereClassificationRecipe,
+    SphereSegmentationRecipe,
+    recipe_of,
+)
 
 _Recipe = TypeVar("_Recipe", bound=AnyRecipe)
 _Patches = TypeVar("_Patches", Recipe, DetectionRecipe)
@@ -159,6 +169,27 @@ class SegmentationRun:
     figures: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class SphereRun:
+    """A trained network on spherical images.
+
+    Attributes:
+        model: the network, in evaluation mode.
+        recipe: what it was trained by.
+        classes: of the images, or of their points with the background first.
+        image_shape: channels and (beta, alpha).
+        normalisation: what images go through first.
+        figures: what was measured when it was trained.
+    """
+
+    model: nn.Module
+    recipe: AnySphereRecipe
+    classes: tuple[str, ...]
+    image_shape: tuple[int, ...]
+    normalisation: Normalisation
+    figures: dict[str, Any]
+
+
 def save_run(
     folder: Path,
     model: nn.Module,
@@ -227,6 +258,34 @@ def _loaded(folder: Path, kind: type[_Patches]) -> Run[_Patches]:
         description.figures,
         description.calibration or Calibration(),
     )
+
+
+def load_sphere_run(folder: Path) -> SphereRun:
+    """Load the run of a network on spherical images.
+
+    Raises:
+        RequestError: the folder holds no run, or one of another task, or the weights do not fit the recipe.
+    """
+    description, recipe = _on_the_sphere(folder)
+    channels, classes = description.image_shape[0], len(description.classes)
+    if isinstance(recipe, SphereSegmentationRecipe):
+        model = build_of_points(recipe.model, channels, classes)
+    else:
+        model = build(recipe.model, channels, classes)
+    return SphereRun(
+        _with_weights(model, folder / WEIGHTS),
+        recipe,
+        tuple(description.classes),
+        description.image_shape,
+        Normalisation.from_dict(description.normalisation),
+        description.figures,
+    )
+
+
+def _on_the_sphere(folder: Path) -> tuple[RunDescription, AnySphereRecipe]:
+    if isinstance(recipe_of_run(folder), SphereSegmentationRecipe):
+        return _described(folder, SphereSegmentationRecipe)
+    return _described(folder, SphereClassificationRecipe)
 
 
 def load_segmentation_run(run: Path | str | None = None) -> SegmentationRun:
@@ -303,5 +362,12 @@ def _with_weights(model: _Model, path: Path) -> _Model:
     return model.eval()
 
 
-_USE = {"classification": "predict", "segmentation": "segment", "detection": "predict", "clustering": "evaluate"}
+_USE = {
+    "classification": "predict",
+    "segmentation": "segment",
+    "detection": "predict",
+    "clustering": "evaluate",
+    "sphere-classification": "evaluate",
+    "sphere-segmentation": "evaluate",
+}
 """The command that uses a run, by its task."""

@@ -9,12 +9,17 @@ Source:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
+from typing import Annotated, Literal
 
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from isotypic.configuration import Config
 from isotypic.errors import RequestError
 
 
@@ -46,6 +51,45 @@ CNN_218K = HourglassWidths((13, 15, 22, 31, 141), (5, 3, 9, 7, 3), (1, 1, 1, 1, 
 CNN_1M = HourglassWidths((12, 13, 16, 77, 96, 163), (3, 3, 5, 5, 3, 5), (1, 1, 1, 2, 1, 1))
 CNN_5M = HourglassWidths((12, 15, 16, 85, 141, 191, 1100), (3, 5, 3, 7, 5, 3, 3), (1, 1, 1, 2, 1, 1, 2))
 
+CLASSIFIER_150K = HourglassWidths((13, 15, 22, 31, 264), (5, 3, 9, 7, 3), (1, 1, 1, 1, 2))
+CLASSIFIER_1M = HourglassWidths((12, 13, 16, 77, 140, 234), (3, 3, 5, 5, 3, 5), (1, 1, 1, 2, 1, 1))
+CLASSIFIER_5M = HourglassWidths((12, 15, 16, 85, 200, 344, 1100), (3, 5, 3, 7, 5, 3, 3), (1, 1, 1, 2, 1, 1, 2))
+"""The same kernels and strides with more features at the end, as there is no way up."""
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+class OwnWidths(Config):
+    """Widths that are not one of the paper's."""
+
+    features: list[Positive] = Field(description="channels behind every block")
+    kernels: list[Positive] = Field(description="taps along each axis of every block; odd")
+    strides: list[Positive] = Field(description="samples between outputs of every block")
+
+
+class HourglassConfig(Config):
+    """The ``model`` section of a recipe for :class:`Hourglass`."""
+
+    family: Literal["hourglass"] = "hourglass"
+    widths: Literal["218k", "1m", "5m"] | OwnWidths = Field(
+        "218k", description="218k, 1m or 5m as in the paper, or features, kernels and strides"
+    )
+
+
+class HourglassClassifierConfig(Config):
+    """The ``model`` section of a recipe for :class:`HourglassClassifier`."""
+
+    family: Literal["hourglass"] = "hourglass"
+    widths: Literal["150k", "1m", "5m"] | OwnWidths = Field(
+        "150k", description="150k, 1m or 5m, or features, kernels and strides"
+    )
+
+
+_SEGMENTING: Mapping[str, HourglassWidths] = MappingProxyType({"218k": CNN_218K, "1m": CNN_1M, "5m": CNN_5M})
+_CLASSIFYING: Mapping[str, HourglassWidths] = MappingProxyType(
+    {"150k": CLASSIFIER_150K, "1m": CLASSIFIER_1M, "5m": CLASSIFIER_5M}
+)
+
 
 class Hourglass(nn.Module):
     """Dense prediction ``[B, in_channels, y, x] -> [B, classes, y, x]``, any size.
@@ -64,10 +108,9 @@ class Hourglass(nn.Module):
         ends = list(pairwise((in_channels, *widths.features)))
         back = [(after, before) for before, after in ends[:0:-1]] + [(widths.features[0], classes)]
         shapes = list(zip(widths.kernels, widths.strides, strict=True))
-        down = [_Block(*end, *shape, up=False) for end, shape in zip(ends, shapes, strict=True)]
         up = [_Block(*end, *shape, up=True) for end, shape in zip(back, shapes[::-1], strict=True)]
-        down[0].skip = up[-1].skip = None
-        self.down, self.up = nn.ModuleList(down), nn.ModuleList(up)
+        up[-1].skip = None
+        self.down, self.up = _way_down(widths, in_channels), nn.ModuleList(up)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the logits of every pixel."""
@@ -79,6 +122,56 @@ class Hourglass(nn.Module):
             x = block(x, sizes[-number])
             x = functional.relu(x) if number < len(self.up) else x
         return x
+
+
+class HourglassClassifier(nn.Module):
+    """The way down, the mean over the plane, and a linear layer: ``[B, in_channels, y, x] -> [B, classes]``.
+
+    Args:
+        widths: features, kernels and strides.
+        in_channels: channels of the image.
+        classes: how many logits.
+
+    >>> nets = [HourglassClassifier(w, 1, 10) for w in (CLASSIFIER_150K, CLASSIFIER_1M, CLASSIFIER_5M)]
+    >>> [sum(p.numel() for p in net.parameters()) for net in nets]
+    [148602, 1001990, 5003730]
+    """
+
+    def __init__(self, widths: HourglassWidths, in_channels: int, classes: int) -> None:
+        super().__init__()
+        self.down = _way_down(widths, in_channels)
+        self.classify = nn.Linear(widths.features[-1], classes)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the logits."""
+        x = image
+        for block in self.down:
+            x = functional.relu(block(x))
+        return self.classify(x.mean((2, 3)))
+
+
+def segmenting(config: HourglassConfig, in_channels: int, classes: int) -> Hourglass:
+    """Make the network of a recipe that segments."""
+    return Hourglass(_chosen(config.widths, _SEGMENTING), in_channels, classes)
+
+
+def classifying(config: HourglassClassifierConfig, in_channels: int, classes: int) -> HourglassClassifier:
+    """Make the network of a recipe that classifies."""
+    return HourglassClassifier(_chosen(config.widths, _CLASSIFYING), in_channels, classes)
+
+
+def _chosen(widths: str | OwnWidths, known: Mapping[str, HourglassWidths]) -> HourglassWidths:
+    if isinstance(widths, str):
+        return known[widths]
+    return HourglassWidths(tuple(widths.features), tuple(widths.kernels), tuple(widths.strides))
+
+
+def _way_down(widths: HourglassWidths, in_channels: int) -> nn.ModuleList:
+    """Return the blocks of the way down; the first is a convolution alone."""
+    ends, shapes = pairwise((in_channels, *widths.features)), zip(widths.kernels, widths.strides, strict=True)
+    down = [_Block(*end, *shape, up=False) for end, shape in zip(ends, shapes, strict=True)]
+    down[0].skip = None
+    return nn.ModuleList(down)
 
 
 class _Block(nn.Module):

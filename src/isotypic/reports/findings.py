@@ -96,6 +96,16 @@ class Findings:
         return self.primary.a, self.primary.b
 
     @property
+    def drawn(self) -> bool:
+        """Whether test images were turned by elements drawn at random, not by every element of a group."""
+        return any(predictions.drawn for predictions in self.study.predictions.values())
+
+    @property
+    def counts_changes(self) -> bool:
+        """Whether it is known of how many images the prediction changes."""
+        return any(record.outcome and record.outcome.changed_images is not None for record in self.study.records)
+
+    @property
     def tests(self) -> list[str]:
         """The test sets with a figure, the declared one first."""
         return sorted({test for test, _, _ in self.means}, key=lambda test: test != self.primary.test)

@@ -50,22 +50,28 @@ def confusion(findings: Findings, arm: ArmRef, size: int) -> NDArray[np.float64]
 
 
 def equivariance(findings: Findings) -> str:
-    """Draw, an arm a row and a dot a run, the equivariance error and the number of predictions that change."""
+    """Draw, an arm a row and a dot a run, the equivariance error and the number of predictions that change.
+
+    Where changes are not counted there is the error alone.
+    """
+    counted = all(o.changed_images is not None for arm in findings.arms for o in findings.outcomes(arm))
 
     def plot(figure: Figure) -> None:
-        errors, changes = figure.subplots(1, 2, sharey=True)
+        errors, *others = figure.subplots(1, 2 if counted else 1, sharey=True, squeeze=False)[0]
         for place, arm in enumerate(findings.arms):
             dots = {**arm_style(findings.study.info, arm).dots(), "markersize": 5, "alpha": 0.75}
             outcomes = findings.outcomes(arm)
             rows = [place] * len(outcomes)
             errors.plot([max(o.equivariance_error, SMALLEST) for o in outcomes], rows, **dots)
-            changes.plot([o.changed_images for o in outcomes], rows, **dots)
+            for changes in others:
+                changes.plot([o.changed_images for o in outcomes], rows, **dots)
         _arm_rows(errors, findings)
         _log_axis(errors)
         errors.set_xlabel("equivariance error, max |f(gx) \N{MINUS SIGN} f(x)| / std f")
-        changes.set_xlabel(f"images whose prediction changes, of {count(findings.images())}")
-        changes.set_xlim(left=-0.03 * max(changes.get_xlim()[1], 1))
-        changes.tick_params(axis="y", length=0)
+        for changes in others:
+            changes.set_xlabel(f"images whose prediction changes, of {count(findings.images())}")
+            changes.set_xlim(left=-0.03 * max(changes.get_xlim()[1], 1))
+            changes.tick_params(axis="y", length=0)
 
     return draw("equivariance", plot, height=0.95 + 0.38 * len(findings.arms))
 

@@ -59,6 +59,7 @@ def contents(findings: Findings, pictures: Pictures) -> dict[str, Any]:
         "worth_table": tables.worth_table(findings),
         "efficiency_table": tables.efficiency_table(findings),
         "pace_table": tables.pace_table(findings),
+        "time_table": tables.time_table(findings),
         "froc_table": froc.froc_table(findings, size),
         "cost_table": tables.cost_table(findings, size),
         "figures": drawings(findings, size),

@@ -125,6 +125,25 @@ def pace_table(findings: Findings) -> Table:
     return Table("", tuple(f"n = {count(size)}" for size in sizes), tuple(rows))
 
 
+def time_table(findings: Findings) -> Table:
+    """Return by arm and size the training time until the validation loss is the best of the augmented arm.
+
+    Empty as :func:`pace_table` is.
+    """
+    rows = []
+    for arm in findings.arms:
+        paces = [findings.paces(arm, size) for size in findings.study.info.sizes]
+        if any(paces):
+            rows.append(Row(arm.label, arm in findings.declared, tuple(map(_time_entry, paces))))
+    return Table("", tuple(f"n = {count(size)}" for size in findings.study.info.sizes), tuple(rows))
+
+
+def _time_entry(paces: list[Pace]) -> Entry:
+    reached = [pace.epochs * pace.seconds for pace in paces if pace.epochs is not None]
+    missed = "" if len(reached) == len(paces) else f"{len(paces) - len(reached)} of {len(paces)} never"
+    return Entry(duration(float(np.median(reached))) if reached else NOTHING, missed)
+
+
 def _pace_entry(paces: list[Pace]) -> Entry:
     if not paces:
         return Entry(NOTHING)
@@ -140,26 +159,41 @@ def _times(worth: Worth) -> str:
 
 def cost_table(findings: Findings, size: int) -> Table:
     """Return parameters, steps, training time, latency and equivariance error of each arm at one size."""
-    columns = ("parameters", "steps", "training time", "latency (ms)", "equivariance error", "changed")
     rows = []
     for arm in findings.arms:
         outcomes = findings.outcomes(arm, size)
         if outcomes:
-            rows.append(Row(arm.label, arm in findings.declared, _cost_entries(outcomes)))
-    return Table(f"Cost of one run with {findings.trained(size)}", columns, tuple(rows))
+            rows.append((arm, _cost_entries(outcomes)))
+    columns = [name for name in _COSTS if any(entries[name] is not None for _, entries in rows)]
+    table = [
+        Row(arm.label, arm in findings.declared, tuple(entries[name] or Entry(NOTHING) for name in columns))
+        for arm, entries in rows
+    ]
+    return Table(f"Cost of one run with {findings.trained(size)}", tuple(columns), tuple(table))
 
 
-def _cost_entries(outcomes: list[Outcome]) -> tuple[Entry, ...]:
+_COSTS = ("parameters", "steps", "training time", "latency (ms)", "images a second", "equivariance error", "changed")
+
+
+def _cost_entries(outcomes: list[Outcome]) -> dict[str, Entry | None]:
+    """Return the entries of a row by column; None of what was not measured."""
     costs = [outcome.cost for outcome in outcomes]
-    changed = float(np.mean([outcome.changed_images for outcome in outcomes]))
-    return (
-        Entry(count(costs[0].parameters)),
-        Entry(count(float(np.median([cost.steps for cost in costs])))),
-        Entry(duration(float(np.median([cost.train_seconds for cost in costs])))),
-        Entry(f"{np.median([cost.latency_ms for cost in costs]):.2f}"),
-        Entry(scientific(max(outcome.equivariance_error for outcome in outcomes))),
-        Entry(f"{changed:,.1f}" if changed else "0"),
-    )
+    changed, paces = changed_images(outcomes), [cost.throughput for cost in costs if cost.throughput is not None]
+    return {
+        "parameters": Entry(count(costs[0].parameters)),
+        "steps": Entry(count(float(np.median([cost.steps for cost in costs])))),
+        "training time": Entry(duration(float(np.median([cost.train_seconds for cost in costs])))),
+        "latency (ms)": Entry(f"{np.median([cost.latency_ms for cost in costs]):.2f}"),
+        "images a second": Entry(number(float(np.median(paces)))) if paces else None,
+        "equivariance error": Entry(scientific(max(outcome.equivariance_error for outcome in outcomes))),
+        "changed": None if changed is None else Entry(f"{changed:,.1f}" if changed else "0"),
+    }
+
+
+def changed_images(outcomes: list[Outcome]) -> float | None:
+    """Return the mean number of images whose prediction changes; None where nobody counted."""
+    known = [outcome.changed_images for outcome in outcomes if outcome.changed_images is not None]
+    return float(np.mean(known)) if known else None
 
 
 def _of_test(findings: Findings, test: str, columns: tuple[str, ...], rows: tuple[Row, ...]) -> Table:
@@ -277,7 +311,9 @@ def _changed(findings: Findings) -> Figure | None:
     built_in, augmented = _declared_outcomes(findings)
     if not built_in or not augmented:
         return None
-    changed = [float(np.mean([o.changed_images for o in arm])) for arm in (built_in, augmented)]
+    changed = [found for arm in (built_in, augmented) if (found := changed_images(arm)) is not None]
+    if len(changed) < 2:
+        return None
     share = [percent(value / findings.images()) if value else "0" for value in changed]
     name = f"of the {findings.tested()} change {findings.measure.prediction} when rotated ({findings.primary.a.label})"
     return Figure(share[0], "%", name, f"{findings.primary.b.label}: {share[1]} %")

@@ -6,7 +6,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from isotypic.groups.catalogue import named
 from isotypic.studies.environment import environment
 from isotypic.studies.folder import cell_folder, read_study, write_record
 from isotypic.studies.records import Cell, Record
@@ -30,7 +29,7 @@ def run_cell(study: Path, cell: Cell, *, device: str = "cpu", progress: Progress
     recipe = plan.recipe_for(cell)
     system = system_of(recipe)
     subset = system.subset(material, cell.size, cell.seed)
-    group = named(plan.spec.test_group, recipe.axes)
+    group = system.moved_by(recipe, plan.spec.test_group)
     folder = cell_folder(study, cell)
     finished = system.run(Job(recipe, material, subset, group, cell.seed, device, progress), folder)
     record = Record(cell=cell, status="done", outcome=finished.outcome, environment=environment())

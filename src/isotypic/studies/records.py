@@ -156,12 +156,17 @@ class Curves(Stored):
 
 
 class Cost(Stored):
-    """Trainable parameters, seconds, optimiser steps, and milliseconds an image at batch size 1."""
+    """Trainable parameters, seconds, optimiser steps, milliseconds an image at batch size 1, and images a second at 32.
+
+    Args:
+        throughput: None where it was not measured.
+    """
 
     parameters: int
     train_seconds: float
     steps: int
     latency_ms: float
+    throughput: float | None = None
 
 
 class Roc(Stored):
@@ -208,9 +213,11 @@ class Outcome(Stored):
     Args:
         group, train: the group whose elements the tests apply ("C4"); scores on the training images.
         tests: scores by test set; "upright" is the images as they are, "rotated" all of them under
-            every element of the group, the identity included.
+            every element of the group, the identity included; of a group that is not finite, each under one that was
+            drawn at random.
         per_rotation: the measure by element, the label as it is shown ("90°").
-        changed_images: test images whose prediction changes under some element, be it in one pixel.
+        changed_images: test images whose prediction changes under some element, be it in one pixel; None where no
+            element maps the grid to itself, so that every one does.
         overfitting_ratio: the measure on the training images / the measure on the upright test.
         curves, cost: the course of training; parameters, seconds, steps, latency.
         equivariance_error: max |f(gx) - g f(x)| / std of f over images and elements g, in float64.
@@ -224,7 +231,7 @@ class Outcome(Stored):
     train: Scores
     tests: dict[str, Scores]
     per_rotation: dict[str, float]
-    changed_images: int
+    changed_images: int | None
     overfitting_ratio: float
     curves: Curves
     cost: Cost

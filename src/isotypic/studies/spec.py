@@ -12,7 +12,6 @@ from typing_extensions import Self
 
 from isotypic.configuration import Config, validated
 from isotypic.errors import RequestError
-from isotypic.groups.catalogue import named
 from isotypic.studies.environment import environment
 from isotypic.studies.records import ArmRef, Cell, Question, StudyInfo, arms_of
 from isotypic.studies.systems.catalogue import system_of
@@ -115,15 +114,12 @@ def settings_of(raw: Mapping[str, Any]) -> tuple[AnyRecipe, StudySpec]:
     for name in spec.augmentations:
         model_recipe(recipe, {}, name)
     spec.question.refuse_other_than(spec.arms_to_run())
+    system = system_of(recipe)
     for changes in spec.models.values():
-        _of_the_grid(system_of(recipe).group(model_recipe(recipe, changes, "none")), recipe.axes)
-    _of_the_grid(spec.test_group, recipe.axes)
+        changed = model_recipe(recipe, changes, "none")
+        system.moved_by(changed, system.group(changed))
+    system.moved_by(recipe, spec.test_group)
     return recipe, spec
-
-
-def _of_the_grid(group: str, axes: int) -> None:
-    """Raise RequestError unless a group exists and maps the grid to itself."""
-    named(group, axes).grid_matrices  # noqa: B018
 
 
 def make_plan(raw: Mapping[str, Any], cache: Path, counted: Counted | None = None) -> Plan:

@@ -12,6 +12,11 @@ C. F. J. Wu, *Resampling inference with complex survey data*, JASA 83, 1988). An
 Measured coverage of the 95 % interval with four seeds and 200 images (400 simulated studies): 99 % where
 images vary most, 96 % where seeds and images vary alike, 86 % where seeds vary most. A single seed cannot be
 resampled: the interval then covers the choice of test images only.
+
+A measure may be one that all images make together: the mean over classes c of the ratio
+:math:`\sum_i p_{sic} / \sum_i w_{sic}` of what image i adds to part and whole, such as the intersection over union of
+one confusion matrix. Arms are then ``[seeds, images, classes, 2]``, part and whole, and every resample of images makes
+the sums and the ratios anew. A class whose whole is zero is left out.
 """
 
 from __future__ import annotations
@@ -29,6 +34,9 @@ from isotypic.errors import RequestError
 RESAMPLES = 2000
 LEVELS = (0.025, 0.975)
 ROUNDING = 1e-12
+PLAIN, RATIOS = 2, 4
+"""Axes of an arm's measure: one number an image, or part and whole of every class."""
+
 Array = NDArray[np.float64]
 Bound = Literal["equal", "at least", "at most"]
 
@@ -71,8 +79,9 @@ def paired_bootstrap(
     """Return the difference of the means, a - b, with its 95 % interval.
 
     Args:
-        scores_a: the measure of arm a in [0, 1], [seeds, images]. Where every image is tested under several
-            rotations its mean over them stands here, so that images stay the unit.
+        scores_a: the measure of arm a in [0, 1], [seeds, images]; or parts and wholes, [seeds, images, classes, 2].
+            Where every image is tested under several rotations its mean over them stands here, so that images stay the
+            unit.
         scores_b: the same of arm b, for the same seeds and images in the same order.
         resamples: number of resamples.
         seed: seed of the resampling; it fixes the draw for every arm, so that all figures are paired.
@@ -83,18 +92,30 @@ def paired_bootstrap(
     a, b = _matrix("scores_a", scores_a), _matrix("scores_b", scores_b)
     if a.shape != b.shape:
         raise RequestError(f"paired arms need the same [seeds, images], got {a.shape} and {b.shape}")
-    return mean_interval(a - b, resamples=resamples, seed=seed)
+    if a.ndim == PLAIN:
+        return mean_interval(a - b, resamples=resamples, seed=seed)
+    return overall_difference([a], [b], resamples=resamples, seed=seed)
 
 
 def mean_interval(scores: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
-    """Return the mean of a [seeds, images] array with its 95 % two-way bootstrap interval.
+    """Return the mean of a [seeds, images] array, or a mean ratio, with its 95 % two-way bootstrap interval.
 
     >>> mean_interval([[1.0, 1.0], [1.0, 1.0]])
     Interval(estimate=1.0, low=1.0, high=1.0)
     """
     matrix = _matrix("scores", scores)
     low, high = np.quantile(resampled_means(matrix, resamples=resamples, seed=seed), LEVELS)
-    return Interval(float(matrix.mean()), float(low), float(high))
+    return Interval(mean(matrix), float(low), float(high))
+
+
+def mean(scores: ArrayLike) -> float:
+    """Return the mean over [seeds, images], or over the seeds the mean ratio of [seeds, images, classes, 2].
+
+    >>> mean([[[[1.0, 2.0]], [[0.0, 2.0]]]])
+    0.25
+    """
+    matrix = _matrix("scores", scores)
+    return float(matrix.mean() if matrix.ndim == PLAIN else mean_ratios(matrix.sum(1)).mean())
 
 
 def overall_difference(
@@ -117,8 +138,13 @@ def overall_difference(
     """
     if not scores_a or len(scores_a) != len(scores_b):
         raise RequestError(f"both arms need the same sizes, got {len(scores_a)} and {len(scores_b)}")
-    a, b = _stack("scores_a", scores_a).mean(axis=0), _stack("scores_b", scores_b).mean(axis=0)
-    return paired_bootstrap(a, b, resamples=resamples, seed=seed)
+    a, b = _stack("scores_a", scores_a), _stack("scores_b", scores_b)
+    if a[0].ndim == PLAIN or a.shape != b.shape:
+        return paired_bootstrap(a.mean(axis=0), b.mean(axis=0), resamples=resamples, seed=seed)
+    drawn = [[resampled_means(size, resamples=resamples, seed=seed) for size in arm] for arm in (a, b)]
+    low, high = np.quantile(np.mean(drawn[0], 0) - np.mean(drawn[1], 0), LEVELS)
+    estimate = np.mean([mean(size) for size in a]) - np.mean([mean(size) for size in b])
+    return Interval(float(estimate), float(low), float(high))
 
 
 def label_worth(sizes: Sequence[int], mean_augmented: ArrayLike, mean_built_in: float, at_size: int) -> Worth:
@@ -174,7 +200,7 @@ def label_worth_interval(
         _stack("scores_augmented", scores_augmented),
         _matrix("built_in", scores_built_in),
     )
-    estimate = label_worth(sizes, augmented.mean(axis=(1, 2)), float(built_in.mean()), at_size)
+    estimate = label_worth(sizes, [mean(arm) for arm in augmented], mean(built_in), at_size)
     curves = np.stack([resampled_means(arm, resamples=resamples, seed=seed) for arm in augmented], axis=1)
     targets = resampled_means(built_in, resamples=resamples, seed=seed)
     reached = [_size_reaching(sizes, *pair) for pair in zip(monotone(curves), targets, strict=True)]
@@ -186,12 +212,15 @@ def resampled_means(scores: ArrayLike, *, resamples: int = RESAMPLES, seed: int 
     r"""Return the mean of a [seeds, images] array in every resample, [resamples].
 
     With drawn shares :math:`u_s` of the seeds and :math:`v_i` of the images it is
-    :math:`\sum_{si} u_s v_i y_{si}`; equal shapes and seeds give equal draws.
+    :math:`\sum_{si} u_s v_i y_{si}`, and of parts and wholes :math:`\sum_s u_s` times the mean over c of
+    :math:`\sum_i v_i p_{sic} / \sum_i v_i w_{sic}`; equal shapes and seeds give equal draws.
     """
     matrix = _matrix("scores", scores)
     seeds = _shares(matrix.shape[0], resamples, (seed, 0))
     images = _shares(matrix.shape[1], resamples, (seed, 1))
-    return np.einsum("ri,ri->r", seeds @ matrix, images)
+    if matrix.ndim == PLAIN:
+        return np.einsum("ri,ri->r", seeds @ matrix, images)
+    return np.einsum("rs,rs->r", seeds, mean_ratios(np.tensordot(images, matrix, (1, 1))))
 
 
 def monotone(curves: ArrayLike) -> Array:
@@ -210,6 +239,19 @@ def monotone(curves: ArrayLike) -> Array:
     first, after = np.arange(size)[:, None], np.arange(1, size + 1)[None, :]
     means = (sums[..., after] - sums[..., first]) / np.maximum(after - first, 1)
     return np.stack([means[..., : i + 1, i:].min(axis=-1).max(axis=-1) for i in range(size)], axis=-1)
+
+
+def mean_ratios(sums: NDArray[np.floating]) -> Array:
+    """Return the mean of ``part / whole`` over the classes whose whole is not zero, ``[..., classes, 2] -> [...]``.
+
+    >>> float(mean_ratios(np.array([[1.0, 2.0], [0.0, 0.0], [3.0, 3.0]])))
+    0.75
+    """
+    part, whole = sums[..., 0], sums[..., 1]
+    there = whole > 0
+    ratios = np.divide(part, whole, out=np.zeros(part.shape), where=there)
+    with np.errstate(invalid="ignore"):
+        return ratios.sum(-1) / there.sum(-1)
 
 
 @lru_cache(maxsize=8)
@@ -241,8 +283,10 @@ def _worth(size: float, sizes: Sequence[int], at_size: int) -> Worth:
 
 def _matrix(name: str, values: ArrayLike) -> Array:
     matrix = np.asarray(values, dtype=np.float64)
-    if matrix.ndim != 2 or not matrix.size:
-        raise RequestError(f"{name} must be [seeds, images] and not empty, got the shape {matrix.shape}")
+    if not matrix.size or (matrix.ndim != PLAIN and (matrix.ndim != RATIOS or matrix.shape[-1] != 2)):
+        raise RequestError(
+            f"{name} must be [seeds, images] or [seeds, images, classes, 2] and not empty, got the shape {matrix.shape}"
+        )
     return matrix
 
 

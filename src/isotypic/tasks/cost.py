@@ -18,12 +18,23 @@ def parameter_count(model: nn.Module) -> int:
 
 def latency_ms(model: nn.Module, image: Tensor, repeats: int = 30) -> float:
     """Return the median milliseconds that one image ``[C, *space]`` takes, at batch 1, in evaluation mode."""
+    return 1e3 * _seconds(model, image[None], repeats)
+
+
+def throughput(model: nn.Module, image: Tensor, batch_size: int = 32, repeats: int = 3) -> float:
+    """Return the images ``[C, *space]`` a second in batches, the median of some, in evaluation mode."""
+    return batch_size / _seconds(model, image[None].repeat(batch_size, *[1] * image.dim()), repeats)
+
+
+def _seconds(model: nn.Module, images: Tensor, repeats: int) -> float:
+    """Return the median seconds of a batch, after three that do not count, or one of few."""
     model.eval()
-    batch = channels_last(image[None].to(next(model.parameters()).device))
+    batch = channels_last(images.to(next(model.parameters()).device))
+    warm = min(3, repeats - 1)
     seconds = []
     with torch.inference_mode():
-        for _ in range(repeats + 3):
+        for _ in range(repeats + warm):
             start = time.perf_counter()
             model(batch).sum().item()
             seconds.append(time.perf_counter() - start)
-    return 1e3 * float(np.median(seconds[3:]))
+    return float(np.median(seconds[warm:]))

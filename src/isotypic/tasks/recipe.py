@@ -19,13 +19,23 @@ from typing_extensions import Self
 from isotypic.configuration import Config, assign, validated
 from isotypic.data.augmentations.catalogue import pair_augmentation, parts_of
 from isotypic.data.augmentations.intensity import intensity
-from isotypic.data.catalogue import recognise, recognise_candidates, recognise_labelled
-from isotypic.data.config import CandidateDataConfig, DataConfig, SegmentationDataConfig
+from isotypic.data.catalogue import recognise, recognise_candidates, recognise_labelled, recognise_sphere
+from isotypic.data.config import CandidateDataConfig, DataConfig, SegmentationDataConfig, SphereDataConfig
 from isotypic.data.jet_sets import JetSetConfig, recognise_jets
+from isotypic.data.sphere.augmentation import copies_of
 from isotypic.errors import RequestError, unknown
-from isotypic.models.catalogue import CloudModelConfig, DenseModelConfig, ModelConfig, VolumeModelConfig, axes_of
+from isotypic.models.catalogue import (
+    CloudModelConfig,
+    DenseModelConfig,
+    ModelConfig,
+    PointModelConfig,
+    SphereModelConfig,
+    VolumeModelConfig,
+    axes_of,
+)
 from isotypic.models.convnet import ConvNetConfig
 from isotypic.models.heads import HeadChoice
+from isotypic.models.s2cnn import S2CNNClassifierConfig, S2CNNConfig
 from isotypic.models.ucluster import UClusterConfig
 from isotypic.models.unet import UNetConfig
 from isotypic.models.voxelnet import VoxelNetConfig
@@ -41,6 +51,11 @@ class RecipeHead(Config):
     name: str = Field(description="what to call it")
     title: str = Field("", description="a heading")
     description: str = Field("", description="one or two sentences on the data and where they come from")
+
+    @property
+    def axes(self) -> int:
+        """Axes of space of what the network takes: 2 of images."""
+        return 2
 
 
 class BaseRecipe(RecipeHead):
@@ -98,11 +113,6 @@ class SegmentationRecipe(BaseRecipe):
     grouping: GroupingConfig = Field(GroupingConfig(), description="how its output becomes instances")
     merit: Merit = Field(Merit.DICE, description="the figure that decides: dice, greedy-dice, ap50 or auc")
 
-    @property
-    def axes(self) -> int:
-        """Axes of space of an image."""
-        return 2
-
     @field_validator("augmentation")
     @classmethod
     def _known_augmentation(cls, name: str) -> str:
@@ -158,21 +168,74 @@ class JetRecipe(RecipeHead):
         return 2
 
 
-PatchRecipe = Recipe | DetectionRecipe
-"""What trains a classifier: of images or volumes with classes, or of candidates."""
+class SphereRecipe(BaseRecipe):
+    """What recipes for spherical images say; a spherical network has the bandwidth of the images."""
 
-AnyRecipe = Recipe | SegmentationRecipe | DetectionRecipe | JetRecipe
+    data: SphereDataConfig = Field(SphereDataConfig(), description="the images")
+
+    @field_validator("augmentation")
+    @classmethod
+    def _known_augmentation(cls, name: str) -> str:
+        copies_of(name)
+        return name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one_bandwidth(cls, raw: Any) -> Any:
+        if not isinstance(raw, dict) or not isinstance(model := raw.get("model", {}), dict):
+            return raw
+        data = raw.get("data", {})
+        images = data.get("bandwidth", SphereDataConfig().bandwidth) if isinstance(data, dict) else data.bandwidth
+        if model.get("family", "s2cnn") != "s2cnn":
+            return raw
+        if model.get("bandwidth") not in (None, images):
+            raise ValueError(
+                f"expected model.bandwidth as data.bandwidth ({images}), received {model['bandwidth']}; leave it out"
+            )
+        return {**raw, "model": {"family": "s2cnn", **model, "bandwidth": images}}
+
+
+class SphereClassificationRecipe(SphereRecipe):
+    """A classifier of spherical images."""
+
+    task: Literal["sphere-classification"] = Field("sphere-classification", description="what is learned")
+    model: SphereModelConfig = Field(S2CNNClassifierConfig(), description="the network", discriminator="family")
+
+    @model_validator(mode="after")
+    def _one_label(self) -> Self:
+        if self.data.digits != 1:
+            raise ValueError(f"expected data.digits=1 where images have one class, received {self.data.digits}")
+        return self
+
+
+class SphereSegmentationRecipe(SphereRecipe):
+    """A network that tells the class of every point of spherical images."""
+
+    task: Literal["sphere-segmentation"] = Field("sphere-segmentation", description="what is learned")
+    model: PointModelConfig = Field(S2CNNConfig(), description="the network", discriminator="family")
+
+
+PatchRecipe = Recipe | DetectionRecipe | SphereClassificationRecipe
+"""What trains a classifier: of images or volumes with classes, of candidates, or of spherical images."""
+
+AnySphereRecipe = SphereClassificationRecipe | SphereSegmentationRecipe
+
+AnyRecipe = Recipe | SegmentationRecipe | DetectionRecipe | JetRecipe | AnySphereRecipe
 
 _KINDS: dict[str, type[AnyRecipe]] = {
     "classification": Recipe,
     "segmentation": SegmentationRecipe,
     "detection": DetectionRecipe,
     "clustering": JetRecipe,
+    "sphere-classification": SphereClassificationRecipe,
+    "sphere-segmentation": SphereSegmentationRecipe,
 }
 _RECOGNISERS = {
     "segmentation": recognise_labelled,
     "detection": recognise_candidates,
     "clustering": recognise_jets,
+    "sphere-classification": recognise_sphere,
+    "sphere-segmentation": recognise_sphere,
 }
 
 

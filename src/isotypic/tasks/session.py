@@ -26,7 +26,7 @@ from isotypic.tasks.classification import Classification
 from isotypic.tasks.curves import LearningCurves
 from isotypic.tasks.pace import Progress
 from isotypic.tasks.ranks import share
-from isotypic.tasks.recipe import PatchRecipe, Recipe
+from isotypic.tasks.recipe import PatchRecipe, Recipe, SphereClassificationRecipe
 from isotypic.tasks.training import Effort, fit, quiet_lightning
 
 
@@ -38,11 +38,15 @@ class Material:
         images: all images with labels.
         splits: which of them are for training, validation and test.
         cache: where is kept what is made of them, or None.
+        normalisation: what the images go through first; None for what the recipe says.
+        validated: images of a validation batch.
     """
 
     images: ImageSet
     splits: Splits
     cache: Path | None = None
+    normalisation: Normalisation | None = None
+    validated: int = 256
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ def train(
     quiet_lightning()
     torch.manual_seed(seed)
     images, config = material.images, recipe.training
-    normalisation = _normalisation(recipe, material, subset)
+    normalisation = material.normalisation or _normalisation(recipe, material, subset)
     model = begin(recipe.model, images.shape[0], len(images.classes))
     start_from(model, recipe.start)
     changes = augmentation(recipe.augmentation, normalisation, recipe.axes)
@@ -114,14 +118,14 @@ def train(
     def batches(size: int, steps: int) -> DataLoader[Batch]:
         return loader(part, size, shuffle=True, seed=seed, workers=config.workers, steps=steps, share=share())
 
-    validation = stored_batches(images, material.splits.validation)
+    validation = stored_batches(images, material.splits.validation, material.validated)
     effort = fit(task, batches, validation, config, device=device, progress=progress, checkpoint=checkpoint)
     return Trained(model.cpu(), normalisation, task.curves, effort)
 
 
 def _normalisation(recipe: PatchRecipe, material: Material, subset: np.ndarray) -> Normalisation:
     images = material.images
-    if recipe.data.normalise == "set":
+    if isinstance(recipe, SphereClassificationRecipe) or recipe.data.normalise == "set":
         return fitted(images.images, subset, material.cache)
     if images.shape[0] != len(IMAGENET[0]):
         raise RequestError(

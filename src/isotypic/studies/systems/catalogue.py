@@ -11,6 +11,7 @@ from isotypic.studies.systems.classification import ClassificationSystem
 from isotypic.studies.systems.detection import DetectionSystem
 from isotypic.studies.systems.jets import JetSystem
 from isotypic.studies.systems.segmentation import SegmentationSystem
+from isotypic.studies.systems.sphere import SphereClassificationSystem, SphereSegmentationSystem
 from isotypic.studies.systems.system import StudiedSystem
 from isotypic.tasks.recipe import AnyRecipe
 
@@ -20,6 +21,8 @@ _SYSTEMS: Mapping[str, StudiedSystem[Any, Any, Any]] = MappingProxyType(
         "segmentation": SegmentationSystem(),
         "detection": DetectionSystem(),
         "clustering": JetSystem(),
+        "sphere-classification": SphereClassificationSystem(),
+        "sphere-segmentation": SphereSegmentationSystem(),
     }
 )
 

@@ -16,6 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
+from isotypic.groups.catalogue import named
 from isotypic.groups.finite import FiniteGroup
 from isotypic.studies.folder import picture_path
 from isotypic.studies.predictions import Predictions
@@ -28,6 +29,9 @@ from isotypic.tasks.recipe import RecipeHead
 R = TypeVar("R", bound=RecipeHead)
 M = TypeVar("M")
 T = TypeVar("T")
+
+TESTED_UNDER = {2: "p4", 3: "D4h"}
+"""The group that tests move images and volumes by where none is named, by the axes of space."""
 
 TRAINING, TESTING = "training", "testing"
 
@@ -136,6 +140,25 @@ class StudiedSystem(ABC, Generic[R, M, T]):
     @abstractmethod
     def group(self, recipe: R) -> str:
         """Return the name of the group that a recipe's network commutes with; "trivial" for an ordinary network."""
+
+    def group_name(self, recipe: R) -> str:
+        """Return the same as folders and tables name it."""
+        return self.moved_by(recipe, self.group(recipe)).name
+
+    def moved_by(self, recipe: R, name: str | None = None) -> FiniteGroup:
+        """Return the finite group whose elements move the test images.
+
+        Args:
+            recipe: whose images.
+            name: of the group; None for that of the network, or where it has none for the usual one of its space.
+
+        Raises:
+            RequestError: there is no such group, or it does not map the grid to itself.
+        """
+        own = named(self.group(recipe) if name is None else name, recipe.axes)
+        found = named(TESTED_UNDER[recipe.axes], recipe.axes) if name is None and own.order == 1 else own
+        found.grid_matrices  # noqa: B018
+        return found
 
     @abstractmethod
     def material(self, recipe: R, cache: Path, counted: Counted | None = None) -> M:
