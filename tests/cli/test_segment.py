@@ -18,7 +18,7 @@ from PIL import Image
 from segmenters import saved, scene, segmenter
 
 from isotypic.cli import segment as module
-from isotypic.inference import packaged as lookup
+from isotypic.models import packaged as lookup
 from isotypic.inference.ledger import fingerprint
 from isotypic.inference.segmenter import Segmenter
 

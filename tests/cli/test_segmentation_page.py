@@ -14,7 +14,7 @@ from segmenters import material, saved, scene
 
 from isotypic.cli.segment import command
 from isotypic.data.catalogue import LABELLED
-from isotypic.inference import packaged as lookup
+from isotypic.models import packaged as lookup
 from isotypic.inference.writers.catalogue import WRITERS
 from isotypic.models.heads import HeadChoice
 from isotypic.studies.spec import make_plan

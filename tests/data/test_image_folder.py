@@ -215,7 +215,7 @@ def test_a_full_disk_is_one_line_and_leaves_whole_images(tmp_path, monkeypatch):
 WRONG = {
     "other files": (lambda out: (out / "mine.txt").write_text("x"), "found 'mine.txt'; give another --out"),
     "another request": (lambda out: written(made(), out, {"data": "other"}), "files of another request"),
-    "other labels": (lambda out: written(made(count=11), out), "images.csv: the folder holds images of another"),
+    "other labels": (lambda out: written(made(count=11), out), "images.csv: the folder holds files of another"),
 }
 
 

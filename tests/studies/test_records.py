@@ -120,7 +120,7 @@ def test_parts_and_wholes_come_back_and_no_part_exceeds_its_whole(tmp_path):
     stored = read_predictions(tmp_path)
     assert stored.drawn
     assert np.array_equal(stored.of("rotated"), counts[1])
-    with pytest.raises(RequestError, match=r"expected the measure of every image in \[0, 1\], received 7"):
+    with pytest.raises(RequestError, match=r"expected the measure of every image in \[0, 1\], received 2"):
         Predictions(np.arange(2), ELEMENTS, counts[..., ::-1])
 
 
