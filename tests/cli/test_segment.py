@@ -18,9 +18,9 @@ from PIL import Image
 from segmenters import saved, scene, segmenter
 
 from isotypic.cli import segment as module
-from isotypic.models import packaged as lookup
 from isotypic.inference.ledger import fingerprint
 from isotypic.inference.segmenter import Segmenter
+from isotypic.models import packaged as lookup
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from segmenters import material, saved, scene
 
 from isotypic.cli.segment import command
 from isotypic.data.catalogue import LABELLED
-from isotypic.models import packaged as lookup
 from isotypic.inference.writers.catalogue import WRITERS
+from isotypic.models import packaged as lookup
 from isotypic.models.heads import HeadChoice
 from isotypic.studies.spec import make_plan
 from isotypic.tasks.recipe import read_recipe, recipe_names, recipe_of, with_request
