@@ -21,6 +21,7 @@ from isotypic.groups.so3 import random_rotations
 from isotypic.models.hourglass import CNN_218K, Hourglass
 from isotypic.models.s2cnn import S2CNN
 from isotypic.nn.sphere.transform import RotationTransform, SphericalTransform
+from isotypic.tasks.training import keep_freed_memory
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -84,6 +85,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
+    keep_freed_memory()  # as training does
     torch.manual_seed(0)
     networks = {
         "CNN, 218 k": Hourglass(CNN_218K, 1, 11),
