@@ -172,7 +172,7 @@ class SphereSegmentationSystem(_SphereSystem[SphereSegmentationRecipe]):
             overfitting_ratio=overfitting_ratio(training, measured[0]),
             figures={
                 "found otherwise when turned (% of area)": 100 * on_test.changed,
-                "of which turning back alone": 100 * on_test.resampled,
+                "the truth itself, turned back (% of area)": 100 * on_test.resampled,
             },
             pictures=captions(drawings, job.seed),
             **_common(job, trained, "IoU of points"),
