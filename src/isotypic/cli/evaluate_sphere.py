@@ -45,7 +45,8 @@ def _points(run: SphereRun, material: SphereMaterial, rows: np.ndarray, title: s
     found = segment_turned(run.model, material, rows, run.normalisation)
     scores = [point_scores(*pair) for pair in zip(found.counts, found.by_area, strict=True)]
     tests = dict(zip(UPRIGHT_AND_TURNED, scores, strict=True))
-    note = f"found otherwise when turned: {found.changed:.2%} of the area, {found.resampled:.2%} of the truth itself, turned back"
+    itself = f"{found.resampled:.2%} of the truth itself, turned back"
+    note = f"found otherwise when turned: {found.changed:.2%} of the area, {itself}"
     return evaluation_table(title, MEAN_IOU, tests, {}, None), note
 
 
