@@ -20,7 +20,7 @@ from isotypic.data.readers import scan as reader
 from isotypic.data.readers.scan import read_header, read_scan
 from isotypic.data.splits import split
 from isotypic.errors import RequestError
-from isotypic.inference.detection_evaluation import reached
+from isotypic.inference.findings import reached
 from isotypic.tasks.detection import DetectionMaterial
 
 LATTICE = Lattice((4, 5, 5), (1.25, 0.9, 0.9))

@@ -28,7 +28,7 @@ from isotypic.data.patches import Lattice
 from isotypic.data.splits import split, split_labelled
 from isotypic.distributed.manifest import has_manifest
 from isotypic.errors import RequestError
-from isotypic.inference.detection_evaluation import reached
+from isotypic.inference.findings import reached
 from isotypic.studies.systems.png import can_draw
 
 SUMMARY = "Say what isotypic sees in a data set: classes, patients, split, statistics, copies; of scans their headers."

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from isotypic.data.readers.micrograph import PixelSize
-from isotypic.distributed.launch import Launch
 from isotypic.errors import RequestError
 
 Recipe = Annotated[str, typer.Argument(help="A recipe of the package, or the path of a YAML file.", show_default=False)]
@@ -26,13 +25,6 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of initialisation
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Parallel processes; default one a core.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or auto.")]
 Run = Annotated[Path, typer.Option("--run", help="Folder of a trained run.", show_default=False)]
-Launched = Annotated[
-    Launch, typer.Option("--launch", help="By one process, by several of this machine, or by a Spark cluster's.")
-]
-Processes = Annotated[int, typer.Option("--processes", min=1, help="How many processes train together.")]
-Master = Annotated[
-    str | None, typer.Option("--master", metavar="URL", help="Of the Spark cluster; default what Spark is set up for.")
-]
 PixelSide = Annotated[
     str | None,
     typer.Option("--pixel-size", help="Side of a pixel in nm, µm or mm: 325nm, or 0.5 for µm; default the file's."),

@@ -5,25 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from isotypic.cli.data_request import shown
-from isotypic.cli.options import (
-    Data,
-    Device,
-    Launched,
-    Master,
-    Out,
-    Processes,
-    Recipe,
-    Seed,
-    Set,
-)
+from isotypic.cli.options import Data, Device, Out, Recipe, Seed, Set
 from isotypic.cli.tables import evaluation_table
 from isotypic.distributed.command import Command
 from isotypic.distributed.launch import Launch, launched
@@ -40,6 +31,14 @@ from isotypic.tasks.recipe import read_recipe, recipe_of, with_request
 
 RUN = "isotypic.cli.main:run"
 """What every process of several calls."""
+
+Launched = Annotated[
+    Launch, typer.Option("--launch", help="By one process, by several of this machine, or by a Spark cluster's.")
+]
+Processes = Annotated[int, typer.Option("--processes", min=1, help="How many processes train together.")]
+Master = Annotated[
+    str | None, typer.Option("--master", metavar="URL", help="Of the Spark cluster; default what Spark is set up for.")
+]
 
 EXAMPLE = "Example: isotypic train digits --out runs/one --set model.group=p4 --set augmentation=none"
 

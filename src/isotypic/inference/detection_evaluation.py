@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from isotypic.data.candidates import Points, places
 from isotypic.data.normalisation import Normalisation
 from isotypic.groups.finite import FiniteGroup
+from isotypic.inference.findings import findings
 from isotypic.metrics.classification import ClassificationScores, classification_scores, disagreements
-from isotypic.metrics.froc import MISSED, Findings, Judged, Marks, judge
+from isotypic.metrics.froc import Judged, Marks, judge
 from isotypic.tasks.classification import probabilities
 from isotypic.tasks.detection import DetectionMaterial
 from isotypic.tasks.session import evaluation_batches
@@ -100,29 +100,6 @@ def evaluate_detection(
     where = _places(candidates.patches.subjects, rows), candidates.position[rows]
     judged = (judge(Marks(*where, each.double().numpy()), nodules, excluded, scans=scans) for each in found[..., 1])
     return DetectionEvaluation(group, labels, found[..., 1], tuple(judged))
-
-
-def reached(candidates: Points, nodules: Points) -> NDArray[np.bool_]:
-    """Return which nodules ``[n]`` some candidate hits by the rules of LUNA16, however many candidates a scan has.
-
-    Their share is the highest sensitivity that a classifier of these candidates can have.
-    """
-    scans = tuple(dict.fromkeys(nodules.scan.tolist()))
-    if not scans:
-        return np.zeros(0, dtype=bool)
-    mine = candidates[places(candidates.scan, scans) >= 0]
-    order = np.argsort(places(nodules.scan, scans), kind="stable")
-    marks = Marks(mine.scan, mine.position, np.zeros(len(mine)))
-    judged = judge(marks, findings(nodules[order], scans), scans=scans, most=max(len(mine), 1))
-    hit = np.empty(len(nodules), dtype=bool)
-    hit[order] = judged.nodule_probability > MISSED
-    return hit
-
-
-def findings(points: Points, scans: tuple[str, ...]) -> Findings:
-    """Return what there is to find in some scans, of points whose value is a diameter in millimetres."""
-    there = np.isin(points.scan, scans)
-    return Findings(points.scan[there], points.position[there], points.value[there])
 
 
 def _places(subjects: NDArray[np.str_] | None, rows: NDArray[np.int64]) -> NDArray[np.str_]:
