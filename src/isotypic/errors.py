@@ -7,8 +7,11 @@ what went wrong with a request that was right; the code is 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class RequestError(ValueError):
@@ -34,3 +37,22 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> RequestError:
     near = get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return RequestError(f"unknown {kind} {name!r}: {hint}Known: {', '.join(names)}")
+
+
+def chosen(kind: str, name: str, among: Mapping[str, T]) -> T:
+    """Return what a name stands for.
+
+    Args:
+        kind: what the name stands for, in the singular.
+        name: the name received.
+        among: everything there is, by name.
+
+    Raises:
+        RequestError: there is no such name.
+
+    >>> chosen("group", "p4", {"p4": 4, "p4m": 8})
+    4
+    """
+    if name not in among:
+        raise unknown(kind, name, among)
+    return among[name]

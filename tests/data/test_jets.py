@@ -10,7 +10,8 @@ from made_jets import renamed, rewritten, write_source
 
 from isotypic.data.datasets.jets import JetFiles
 from isotypic.data.jet_config import JetDataConfig, JetSources
-from isotypic.data.jet_table import FEATURES, JetTable
+from isotypic.data.jet_table import JetTable
+from isotypic.data.jets import FEATURES
 from isotypic.data.kinematics import (
     CONSTITUENT_COLUMNS,
     constituents,

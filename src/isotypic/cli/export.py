@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from isotypic import __version__
 from isotypic.convert.export import FORMATS, Exported, export
-from isotypic.errors import RequestError, unknown
+from isotypic.errors import RequestError, chosen
 from isotypic.inference.run import Run, load_run
 
 EXAMPLE = "Example: isotypic export runs/one --format onnx --size 96x96 --out cells.onnx"
@@ -66,9 +66,7 @@ class Whole(nn.Module):
 
 
 def _path(format: str, out: Path | None, run: Path) -> Path:
-    if format not in FORMATS:
-        raise unknown("format", format, FORMATS)
-    ending = FORMATS[format]
+    ending = chosen("format", format, FORMATS)
     if out is not None and out.suffix != ending:
         raise RequestError(f"expected --out to end in {ending} for --format {format}, received {out.name!r}")
     return out or Path(run.resolve().name + ending)

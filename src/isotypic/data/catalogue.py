@@ -36,7 +36,7 @@ from isotypic.data.readers.tree import open_tree
 from isotypic.data.scan_listing import ScanListing
 from isotypic.data.sphere.sphere_set import SphereSet
 from isotypic.data.synthetic import sticks
-from isotypic.errors import RequestError, unknown
+from isotypic.errors import RequestError, chosen
 
 Loader = Callable[[DataConfig, Path], ImageSet]
 LabelledLoader = Callable[[SegmentationDataConfig, Path], LabelledImages]
@@ -89,9 +89,7 @@ def load(config: DataConfig, cache: Path) -> ImageSet:
     Raises:
         RequestError: the name is unknown, or the data set refuses what it finds.
     """
-    if config.dataset not in DATASETS:
-        raise unknown("data set", config.dataset, DATASETS)
-    return DATASETS[config.dataset](config, cache)
+    return chosen("data set", config.dataset, DATASETS)(config, cache)
 
 
 def load_labelled(config: SegmentationDataConfig, cache: Path) -> LabelledImages:
@@ -105,9 +103,7 @@ def load_labelled(config: SegmentationDataConfig, cache: Path) -> LabelledImages
         RequestError: the name is unknown, the data set refuses what it finds, or an image is smaller than
             ``config.minimum_side``.
     """
-    if config.dataset not in LABELLED:
-        raise unknown("data set", config.dataset, LABELLED)
-    labelled = LABELLED[config.dataset](config, cache)
+    labelled = chosen("data set", config.dataset, LABELLED)(config, cache)
     refuse_small(labelled, config.minimum_side)
     return labelled
 
@@ -123,9 +119,7 @@ def load_candidates(config: CandidateDataConfig, cache: Path, progress: Progress
     Raises:
         RequestError: the name is unknown, or the data set refuses what it finds.
     """
-    if config.dataset not in CANDIDATES:
-        raise unknown("data set", config.dataset, CANDIDATES)
-    return CANDIDATES[config.dataset](config, cache, progress)
+    return chosen("data set", config.dataset, CANDIDATES)(config, cache, progress)
 
 
 def list_candidates(config: CandidateDataConfig, cache: Path, progress: Progress | None = None) -> ScanListing:
@@ -139,9 +133,7 @@ def list_candidates(config: CandidateDataConfig, cache: Path, progress: Progress
     Raises:
         RequestError: the name is unknown, or the data set refuses what it finds.
     """
-    if config.dataset not in LISTINGS:
-        raise unknown("data set", config.dataset, LISTINGS)
-    return LISTINGS[config.dataset](config, cache, progress)
+    return chosen("data set", config.dataset, LISTINGS)(config, cache, progress)
 
 
 def load_sphere(config: SphereDataConfig, cache: Path) -> SphereSet:
@@ -154,9 +146,7 @@ def load_sphere(config: SphereDataConfig, cache: Path) -> SphereSet:
     Raises:
         RequestError: the name is unknown, or the data set refuses what it finds.
     """
-    if config.dataset not in SPHERES:
-        raise unknown("data set", config.dataset, SPHERES)
-    return SPHERES[config.dataset](config, cache)
+    return chosen("data set", config.dataset, SPHERES)(config, cache)
 
 
 def recognise(path: Path) -> str:

@@ -15,14 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from isotypic.data.jets import Jets
+from isotypic.data.jets import FEATURES, Jets
 from isotypic.errors import RequestError
 
 Indices = NDArray[np.int64]
 
 J = TypeVar("J", bound=Jets)
-
-FEATURES = ("d_eta", "d_phi", "log pT", "log E", "log pT/pT(jet)", "log E/E(jet)", "dR", "costheta_rel")
 
 
 class JetSource(Protocol):

@@ -10,16 +10,13 @@ import torch
 
 from isotypic.data.jets import Jets
 
-FEATURES = ("d_eta", "d_phi", "log_pt", "log_e", "log_pt_rel", "log_e_rel", "d_r", "cos_theta_rel")
-"""What is known of a particle, in the order of the last axis of ``features``."""
-
 
 @dataclass(frozen=True, eq=False)
 class JetTable:
     """Rows of jets, with their particles first and zeros after them.
 
     Attributes:
-        features: ``[n, P, 8]`` float32, in the order of :data:`FEATURES`.
+        features: ``[n, P, 8]`` float32, in the order of :data:`~isotypic.data.jets.FEATURES`.
         particles: ``[n]`` int64, how many of the P rows are particles.
         label: ``[n]`` int64, an index into the classes of the source; -1 for none of them.
         mass: ``[n]`` float32, of the jet in GeV.

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+FEATURES = ("d_eta", "d_phi", "log_pt", "log_e", "log_pt_rel", "log_e_rel", "d_r", "cos_theta_rel")
+"""What is known of a particle, in the order of the last axis of ``features``; ``_rel`` is relative to the jet."""
+
 
 @dataclass(frozen=True)
 class Jets:
     """A batch of B jets of up to P particles.
 
     Attributes:
-        features: ``[B, P, 8]`` float32, of every particle: d_eta, d_phi, log pT, log E, log pT/pT(jet), log E/E(jet),
-            dR, costheta_rel; zeros where there is none.
+        features: ``[B, P, 8]`` float32, of every particle, in the order of :data:`FEATURES`; zeros where there is none.
         mask: ``[B, P]`` bool, True for a particle.
         label: ``[B]`` int64, which particle the jet comes from.
         mass: ``[B]`` float32, the jet mass in GeV.

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from isotypic.data.jet_table import FEATURES, JetTable
+from isotypic.data.jet_table import JetTable
+from isotypic.data.jets import FEATURES
 from isotypic.errors import RequestError
 
 SUFFIX = ".parquet"

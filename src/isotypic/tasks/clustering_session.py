@@ -16,8 +16,8 @@ import torch
 from lightning.pytorch import Callback, Trainer
 
 from isotypic.data.jet_sets import JetSets
-from isotypic.data.jet_source import FEATURES, JetSource, MemoryJets
-from isotypic.data.jets import Jets
+from isotypic.data.jet_source import JetSource, MemoryJets
+from isotypic.data.jets import FEATURES, Jets
 from isotypic.errors import RequestError
 from isotypic.files import write_atomically
 from isotypic.models.catalogue import build_cloud

@@ -18,7 +18,7 @@ from types import MappingProxyType
 import torch
 from torch import nn
 
-from isotypic.errors import RequestError, unknown
+from isotypic.errors import RequestError, chosen
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,4 @@ def intensity(name: str) -> RandomIntensity:
     Raises:
         RequestError: there is no such change.
     """
-    if name not in INTENSITIES:
-        raise unknown("intensity augmentation", name, INTENSITIES)
-    return RandomIntensity(INTENSITIES[name])
+    return RandomIntensity(chosen("intensity augmentation", name, INTENSITIES))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from isotypic.errors import unknown
+from isotypic.errors import chosen
 from isotypic.studies.systems.classification import ClassificationSystem
 from isotypic.studies.systems.detection import DetectionSystem
 from isotypic.studies.systems.jets import JetSystem
@@ -33,6 +33,4 @@ def system_of(recipe: AnyRecipe) -> StudiedSystem[Any, Any, Any]:
     Raises:
         RequestError: the task cannot be studied.
     """
-    if recipe.task not in _SYSTEMS:
-        raise unknown("task of a study", recipe.task, _SYSTEMS)
-    return _SYSTEMS[recipe.task]
+    return chosen("task of a study", recipe.task, _SYSTEMS)

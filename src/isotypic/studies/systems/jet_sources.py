@@ -10,7 +10,7 @@ from isotypic.data.events import PairedJets
 from isotypic.data.jet_sets import JetSetConfig, JetSets, load_arrays
 from isotypic.data.jet_source import JetSource
 from isotypic.distributed.stream import ShardedJets
-from isotypic.errors import RequestError, unknown
+from isotypic.errors import RequestError, chosen
 
 Loader = Callable[[JetSetConfig, Path], JetSets]
 
@@ -51,6 +51,4 @@ def load_jets(config: JetSetConfig, cache: Path) -> JetSets:
     Raises:
         RequestError: the name is unknown, or the data set refuses what it finds.
     """
-    if config.dataset not in LOADERS:
-        raise unknown("data set", config.dataset, LOADERS)
-    return LOADERS[config.dataset](config, cache)
+    return chosen("data set", config.dataset, LOADERS)(config, cache)

@@ -16,8 +16,8 @@ import torch
 
 from isotypic import __version__
 from isotypic.data.jet_sets import JetSets
-from isotypic.data.jet_source import FEATURES, JetSource, permuted
-from isotypic.data.jets import Jets
+from isotypic.data.jet_source import JetSource, permuted
+from isotypic.data.jets import FEATURES, Jets
 from isotypic.inference.run import RunDescription, save_run
 from isotypic.metrics.classification import overfitting_ratio
 from isotypic.metrics.clustering import centroid_geometry
