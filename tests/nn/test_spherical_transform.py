@@ -41,6 +41,12 @@ def test_spectra_go_to_the_grid_and_back(transform):
     assert (exact.analyse(exact.synthesise(spectrum)) - spectrum).abs().max() < TOLERANCE["float64"]
 
 
+def test_an_empty_batch_has_an_empty_spectrum(transform):
+    spectrum = transform.analyse(torch.zeros(0, 2, *transform.samples.space, dtype=torch.float64))
+    assert spectrum.shape == (transform.band.entries, 0, 2)
+    assert transform.synthesise(spectrum).shape == (0, 2, *transform.samples.space)
+
+
 def test_parseval(transform):
     band, samples = transform.band, transform.samples
     spectrum = signal(band.entries, 1, 1)

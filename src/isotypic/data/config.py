@@ -258,6 +258,7 @@ class SphereDataConfig(Config):
     threshold: float = Field(
         150, ge=0, lt=255, description="grey level above which a point is of the class, not background"
     )
+    normalise: Literal["set"] = Field("set", description="zero mean and unit variance over the training images")
     rotation_seed: int = Field(0, ge=0, description="seed of the rotations of validation and test images")
     canvas_seed: int = Field(0, ge=0, description="seed of the places on the canvases, and of what stands together")
     test_fraction: Fraction = Field(0.3, description="share of all images that goes to a test set made here")

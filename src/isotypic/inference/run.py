@@ -266,7 +266,10 @@ def load_sphere_run(folder: Path) -> SphereRun:
     Raises:
         RequestError: the folder holds no run, or one of another task, or the weights do not fit the recipe.
     """
-    description, recipe = _on_the_sphere(folder)
+    described: tuple[RunDescription, AnySphereRecipe] = _described(
+        folder, SphereClassificationRecipe, SphereSegmentationRecipe
+    )
+    description, recipe = described
     channels, classes = description.image_shape[0], len(description.classes)
     if isinstance(recipe, SphereSegmentationRecipe):
         model = build_of_points(recipe.model, channels, classes)
@@ -280,12 +283,6 @@ def load_sphere_run(folder: Path) -> SphereRun:
         Normalisation.from_dict(description.normalisation),
         description.figures,
     )
-
-
-def _on_the_sphere(folder: Path) -> tuple[RunDescription, AnySphereRecipe]:
-    if isinstance(recipe_of_run(folder), SphereSegmentationRecipe):
-        return _described(folder, SphereSegmentationRecipe)
-    return _described(folder, SphereClassificationRecipe)
 
 
 def load_segmentation_run(run: Path | str | None = None) -> SegmentationRun:
@@ -327,12 +324,12 @@ def load_clusters(folder: Path) -> tuple[CloudNetwork, JetRecipe, tuple[str, ...
     return _with_weights(network, folder / WEIGHTS), recipe, tuple(description.classes)
 
 
-def _described(folder: Path, kind: type[_Recipe]) -> tuple[RunDescription, _Recipe]:
-    """Return what a run says of itself, and its recipe, which must be of one task."""
+def _described(folder: Path, *kinds: type[_Recipe]) -> tuple[RunDescription, _Recipe]:
+    """Return what a run says of itself, and its recipe, which must be of one of these tasks."""
     description = _description(folder)
     recipe = recipe_of(description.recipe)
-    if not isinstance(recipe, kind):
-        wanted, received = kind.model_fields["task"].default, recipe.task
+    if not isinstance(recipe, kinds):
+        wanted, received = " or ".join(kind.model_fields["task"].default for kind in kinds), recipe.task
         raise RequestError(
             f"expected a run of {wanted} at {folder}, received one of {received}; isotypic {_USE[received]} uses it"
         )

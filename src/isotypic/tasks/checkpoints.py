@@ -72,6 +72,33 @@ class Checkpoint:
         return reached
 
 
+class Watch:
+    """The clock of a training that is kept: what it took so far, and whether it is time to write.
+
+    Args:
+        checkpoint: where it is kept.
+        spent: seconds that the training took before it was stopped.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, spent: float) -> None:
+        self.checkpoint, self.spent = checkpoint, spent
+        self.started = self.written = time.perf_counter()
+
+    def due(self, trainer: Trainer) -> bool:
+        """Return whether the interval has passed; processes that train together write together."""
+        passed = time.perf_counter() - self.written >= self.checkpoint.interval
+        return trainer.strategy.reduce_boolean_decision(passed, all=False)
+
+    def wrote(self) -> None:
+        """Begin the next interval."""
+        self.written = time.perf_counter()
+
+    def mark(self, ended: bool, **more: Any) -> dict[str, Any]:
+        """Return what :meth:`Checkpoint.read` reads, with what else is to be kept, as an entry of the file."""
+        seconds = self.spent + time.perf_counter() - self.started
+        return {_OURS: {"training": self.checkpoint.training, "ended": ended, "seconds": seconds, **more}}
+
+
 class Keeper(Callback):
     """Write the checkpoint of a training now and then, within an interval between evaluations, and at its end.
 
@@ -81,8 +108,7 @@ class Keeper(Callback):
     """
 
     def __init__(self, checkpoint: Checkpoint, spent: float) -> None:
-        self.checkpoint, self.spent = checkpoint, spent
-        self.started = self.written = time.perf_counter()
+        self.checkpoint, self.watch = checkpoint, Watch(checkpoint, spent)
         self.generators: dict[str, Any] | None = None
         self.ended = False
 
@@ -99,8 +125,7 @@ class Keeper(Callback):
         done = batch_idx + 1
         if done == trainer.num_training_batches or done % trainer.accumulate_grad_batches:
             return
-        due = time.perf_counter() - self.written >= self.checkpoint.interval
-        if trainer.strategy.reduce_boolean_decision(due, all=False):  # processes that train together write together
+        if self.watch.due(trainer):
             self._write(trainer)
 
     def on_train_end(self, trainer: Trainer, *_: Any) -> None:
@@ -110,12 +135,8 @@ class Keeper(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add what Lightning does not keep."""
-        checkpoint[_OURS] = {
-            "training": self.checkpoint.training,
-            "ended": self.ended,
-            "seconds": self.spent + time.perf_counter() - self.started,
-            "generators": {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()},
-        }
+        generators = {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+        checkpoint.update(self.watch.mark(self.ended, generators=generators))
 
     def on_load_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Remember the random generators; the start of the training draws from them before its first batch."""
@@ -126,4 +147,4 @@ class Keeper(Callback):
             write_atomically(self.checkpoint.path, trainer.save_checkpoint)
         else:
             trainer.save_checkpoint(self.checkpoint.path)  # takes part, and writes nothing
-        self.written = time.perf_counter()
+        self.watch.wrote()

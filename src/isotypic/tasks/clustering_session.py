@@ -22,15 +22,13 @@ from isotypic.errors import RequestError
 from isotypic.files import write_atomically
 from isotypic.models.catalogue import build_cloud
 from isotypic.models.clouds import CloudNetwork
-from isotypic.tasks.checkpoints import Checkpoint
+from isotypic.tasks.checkpoints import Checkpoint, Watch
 from isotypic.tasks.clustering import ClusterCurves, Clustering, Snapshot
 from isotypic.tasks.clustering_loss import MASS_CLASSES
 from isotypic.tasks.pace import Progress
 from isotypic.tasks.ranks import devices_here, leads, share
 from isotypic.tasks.recipe import JetRecipe
 from isotypic.tasks.training import Effort, keep_freed_memory, quiet_lightning
-
-_OURS = "isotypic"
 
 
 @dataclass(frozen=True)
@@ -187,8 +185,7 @@ class _Keeper(Callback):
     """
 
     def __init__(self, checkpoint: Checkpoint, spent: float) -> None:
-        self.checkpoint, self.spent = checkpoint, spent
-        self.started = self.written = time.perf_counter()
+        self.checkpoint, self.watch = checkpoint, Watch(checkpoint, spent)
         self.optimiser: dict[str, Any] | None = None
 
     def restore(self, task: Clustering, kept: dict[str, Any]) -> None:
@@ -204,14 +201,12 @@ class _Keeper(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, task: Any, *_: Any) -> None:
         """Write behind a step, if it is time to."""
-        due = time.perf_counter() - self.written >= self.checkpoint.interval
-        if task.seen % task.schedule.rows and trainer.strategy.reduce_boolean_decision(due, all=False):
+        if task.seen % task.schedule.rows and self.watch.due(trainer):
             self.write(trainer, task)
 
     def on_train_epoch_start(self, trainer: Trainer, task: Any) -> None:
         """Write behind an epoch and its evaluation, if it is time to."""
-        due = time.perf_counter() - self.written >= self.checkpoint.interval
-        if trainer.strategy.reduce_boolean_decision(due, all=False):
+        if self.watch.due(trainer):
             self.write(trainer, task)
 
     def on_train_end(self, trainer: Trainer, task: Any) -> None:
@@ -225,12 +220,8 @@ class _Keeper(Callback):
             "network": task.network.state_dict(),
             "optimiser": trainer.optimizers[0].state_dict(),
             "progress": task.progress(),
-            _OURS: {
-                "training": self.checkpoint.training,
-                "ended": ended,
-                "seconds": self.spent + time.perf_counter() - self.started,
-            },
+            **self.watch.mark(ended),
         }
         if leads():
             write_atomically(self.checkpoint.path, lambda path: torch.save(kept, path))
-        self.written = time.perf_counter()
+        self.watch.wrote()

@@ -26,7 +26,7 @@ from isotypic.tasks.classification import Classification
 from isotypic.tasks.curves import LearningCurves
 from isotypic.tasks.pace import Progress
 from isotypic.tasks.ranks import share
-from isotypic.tasks.recipe import PatchRecipe, Recipe, SphereClassificationRecipe
+from isotypic.tasks.recipe import PatchRecipe, Recipe
 from isotypic.tasks.training import Effort, fit, quiet_lightning
 
 
@@ -125,7 +125,7 @@ def train(
 
 def _normalisation(recipe: PatchRecipe, material: Material, subset: np.ndarray) -> Normalisation:
     images = material.images
-    if isinstance(recipe, SphereClassificationRecipe) or recipe.data.normalise == "set":
+    if recipe.data.normalise == "set":
         return fitted(images.images, subset, material.cache)
     if images.shape[0] != len(IMAGENET[0]):
         raise RequestError(

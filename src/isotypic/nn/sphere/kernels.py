@@ -14,7 +14,8 @@ from isotypic.groups.so3.kernels import S2Kernel, SO3Kernel
 from isotypic.groups.so3.spectra import Band
 from isotypic.nn.fieldwise import ExactTables
 from isotypic.nn.filters import Bank
-from isotypic.ops.sphere.kernels import SparseRows, lookup_blocks, point_blocks
+from isotypic.ops.sphere.kernels import lookup_blocks, point_blocks
+from isotypic.ops.sphere.sparse import SparseRows
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from isotypic.groups.so3.grids import soft
 from isotypic.groups.so3.spectra import Band
 from isotypic.groups.so3.transforms import Gather, gather, legendre, s2_gather, s2_waves, waves, weighted
 from isotypic.nn.fieldwise import ExactTables
+from isotypic.ops.sphere.sparse import SparseRows
 from isotypic.ops.sphere.spectra import rotate_spectrum
 from isotypic.ops.sphere.transforms import Tables, analyse, synthesise
 
@@ -116,10 +117,8 @@ class Half(nn.Module):
             None if sphere else self.tables("gamma"),
             self.tables("wigner"),
             2 * self.source.samples.bandwidth,
-            self.index,
-            self.tables("sign"),
-            self.inverse,
-            self.tables("inverse_sign"),
+            SparseRows(self.index, self.tables("sign")),
+            SparseRows(self.inverse, self.tables("inverse_sign")),
         )
 
     def extra_repr(self) -> str:

@@ -5,30 +5,14 @@ See :mod:`isotypic.groups.so3.kernel_tables` for the mathematics. A weight is ``
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.nn import functional
 
 from isotypic.groups.so3.spectra import Band
-
-
-@dataclass(frozen=True)
-class SparseRows:
-    """A sparse matrix by its rows.
-
-    Attributes:
-        index: columns, ``[nonzero]``.
-        value: ``[nonzero]``.
-        start: the first non-zero entry of every row.
-    """
-
-    index: Tensor
-    value: Tensor
-    start: Tensor
+from isotypic.ops.sphere.sparse import SparseRows
 
 
 def point_blocks(weight: Tensor, table: Tensor, band: Band) -> list[Tensor]:
@@ -72,9 +56,7 @@ class _SparseProduct(Function):
     @staticmethod
     def forward(ctx: Any, dense: Tensor, rows: SparseRows, transposed: SparseRows) -> Tensor:
         ctx.rows, ctx.transposed = rows, transposed
-        return functional.embedding_bag(
-            rows.index, dense.contiguous(), rows.start, mode="sum", per_sample_weights=rows.value
-        )
+        return rows.times(dense)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:

@@ -11,15 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.nn import functional
 
 from isotypic.groups.so3.spectra import Band
 from isotypic.groups.so3.transforms import Stack, stacks
+from isotypic.ops.sphere.sparse import SparseRows
 
 AT_ONCE = 2**24
 """Bytes of signals that a CPU transforms at a time: what lies between the steps stays in its caches."""
@@ -35,10 +36,8 @@ class Tables:
         gamma: waves of gamma, ``[samples, 2 (columns + 1)]``; None on the sphere.
         wigner: the functions of beta: a vector, stack behind stack, or ``[rows + 1, degrees, nodes]`` on the sphere.
         nodes: nodes of beta.
-        index: ``[entries, terms]``: the products that an entry sums.
-        sign: the signs of these.
-        inverse: ``[products, 1]``: the entry that a product goes to.
-        inverse_sign: the signs of these.
+        gather: ``[entries, products]``: the signed products that an entry sums.
+        scatter: ``[products, entries]``: the entry that a product goes to, with its sign.
     """
 
     band: Band
@@ -46,10 +45,8 @@ class Tables:
     gamma: Tensor | None
     wigner: Tensor
     nodes: int
-    index: Tensor
-    sign: Tensor
-    inverse: Tensor
-    inverse_sign: Tensor
+    gather: SparseRows
+    scatter: SparseRows
 
     @property
     def space(self) -> tuple[int, ...]:
@@ -74,12 +71,12 @@ class _Analysis(Function):
     def forward(ctx: Any, signal: Tensor, tables: Tables) -> Tensor:
         ctx.tables = tables
         batch, channels = signal.shape[:2]
-        spectrum = signal.new_empty(len(tables.index), batch, channels)
+        spectrum = signal.new_empty(len(tables.gather.index), batch, channels)
         with torch.autocast(signal.device.type, enabled=False):
-            for some in _parts(signal[:1], batch):
+            for some in _parts(signal):
                 waves = _waves(signal[some].contiguous(), tables)
                 products = _s2_products(waves, tables) if tables.gamma is None else _products(waves, tables)
-                spectrum[:, some] = _summed(products, tables.index, tables.sign).unflatten(1, (-1, channels))
+                spectrum[:, some] = tables.gather.times(products).unflatten(1, (-1, channels))
         return spectrum
 
     @staticmethod
@@ -96,8 +93,8 @@ class _Synthesis(Function):
         spread = _s2_spread if tables.gamma is None else _spread
         signal = spectrum.new_empty(*spectrum.shape[1:], *tables.space)  # not a view, which autograd would guard
         with torch.autocast(spectrum.device.type, enabled=False):
-            for some in _parts(signal[:1], len(signal)):
-                products = _summed(spectrum[:, some].flatten(1), tables.inverse, tables.inverse_sign)
+            for some in _parts(signal):
+                products = tables.scatter.times(spectrum[:, some].flatten(1))
                 _signal(spread(products, tables), tables, signal[some])
         return signal
 
@@ -106,10 +103,11 @@ class _Synthesis(Function):
         return _Analysis.apply(gradient, ctx.tables), None
 
 
-def _parts(one: Tensor, batch: int) -> Iterator[slice]:
+def _parts(signal: Tensor) -> Iterator[slice]:
     """Yield slices of a batch, on a CPU of :data:`AT_ONCE` bytes of signals or of one signal."""
-    step = max(1, AT_ONCE // (one.numel() * one.element_size())) if one.is_cpu else batch
-    return (slice(first, first + step) for first in range(0, batch, max(1, step)))
+    batch, one = len(signal), signal.element_size() * prod(signal.shape[1:])
+    step = max(1, AT_ONCE // max(1, one) if signal.is_cpu else batch)
+    return (slice(first, first + step) for first in range(0, batch, step))
 
 
 def _waves(signal: Tensor, tables: Tables) -> Tensor:
@@ -132,11 +130,6 @@ def _signal(waves: Tensor, tables: Tables, signal: Tensor) -> None:
     columns = tables.band.columns + 1
     turned = torch.matmul(waves.view(columns, tables.alpha.shape[1], -1).mT, tables.alpha.t())
     torch.mm(turned.view(2 * columns, -1).t(), tables.gamma.t(), out=out)
-
-
-def _summed(rows: Tensor, index: Tensor, sign: Tensor) -> Tensor:
-    """Return the sums of signed rows, ``[len(index), width]``, of ``[rows, width]``."""
-    return functional.embedding_bag(index, rows, mode="sum", per_sample_weights=sign)
 
 
 @dataclass(frozen=True)
@@ -193,7 +186,7 @@ def _cuts(band: Band) -> _Cuts:
 
 def _products(waves: Tensor, tables: Tables) -> Tensor:
     """Return the products over beta with d+ and d-, ``[products, B C]``."""
-    made = waves.new_empty(len(tables.inverse), waves.shape[-2])
+    made = waves.new_empty(len(tables.scatter.index), waves.shape[-2])
     for slab in _slabs(waves, made, tables):
         torch.bmm(slab.table, slab.waves.mT, out=slab.products)
     return made

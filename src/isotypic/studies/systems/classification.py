@@ -176,10 +176,7 @@ def _run_description(job: Job[Recipe, Material], trained: Trained, finished: Fin
         calibration=trained.calibration,
         figures={
             **({} if finished is None else _tested(finished.outcome)),
-            "training images": len(job.subset),
-            "parameters": parameter_count(trained.model),
-            **trained.effort.figures,
-            "seed": job.seed,
+            **job.figures(trained.model, trained.effort),
         },
     )
 

@@ -195,10 +195,7 @@ def _run_description(job: DetectionJob, trained: Trained, finished: Finished | N
         normalisation=trained.normalisation.to_dict(),
         figures={
             **({} if finished is None else _tested(finished.outcome)),
-            "training candidates": len(job.subset),
-            "parameters": parameter_count(trained.model),
-            **trained.effort.figures,
-            "seed": job.seed,
+            **job.figures(trained.model, trained.effort, "candidates"),
         },
     )
 

@@ -222,10 +222,7 @@ def _run_description(job: JetJob, trained: TrainedClusters, finished: Finished |
         normalisation={},
         figures={
             **{f"test {name}": value for name, value in tested.items()},
-            "training jets": len(job.subset),
-            "parameters": parameter_count(trained.network),
-            **trained.effort.figures,
-            "seed": job.seed,
+            **job.figures(trained.network, trained.effort, "jets"),
         },
     )
 

@@ -225,10 +225,7 @@ def _run_description(
         pixel_size=_side(labelled.pixel_size),
         figures={
             **({} if finished is None else _tested(finished)),
-            "training images": len(job.subset),
-            "parameters": parameter_count(trained.model),
-            **trained.effort.figures,
-            "seed": job.seed,
+            **job.figures(trained.model, trained.effort),
         },
     )
 

@@ -236,10 +236,7 @@ def _run_description(
         normalisation=trained.normalisation.to_dict(),
         figures={
             **{f"{test} {name}": value for test, found in tests.items() for name, value in found.figures.items()},
-            "training images": len(job.subset),
-            "parameters": parameter_count(trained.model),
-            **trained.effort.figures,
-            "seed": job.seed,
+            **job.figures(trained.model, trained.effort),
         },
     )
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
+from torch import nn
 
 from isotypic.groups.catalogue import named
 from isotypic.groups.finite import FiniteGroup
@@ -22,9 +23,11 @@ from isotypic.studies.folder import picture_path
 from isotypic.studies.predictions import Predictions
 from isotypic.studies.records import Measure, Outcome
 from isotypic.tasks.checkpoints import CHECKPOINT_FILE, Checkpoint
+from isotypic.tasks.cost import parameter_count
 from isotypic.tasks.pace import Pace
 from isotypic.tasks.pace import Progress as Heard
 from isotypic.tasks.recipe import RecipeHead
+from isotypic.tasks.training import Effort
 
 R = TypeVar("R", bound=RecipeHead)
 M = TypeVar("M")
@@ -94,6 +97,15 @@ class Job(Generic[R, M]):
         checkpoint = None if self.kept is None else Checkpoint(self.kept, self._identity())
         heard = self.stage(TRAINING)
         return {"seed": self.seed, "device": self.device, "progress": heard, "checkpoint": checkpoint}
+
+    def figures(self, network: nn.Module, effort: Effort, images: str = "images") -> dict[str, Any]:
+        """Return what a run says of its training: on how many images, by the name of these, and what it took."""
+        return {
+            f"training {images}": len(self.subset),
+            "parameters": parameter_count(network),
+            **effort.figures,
+            "seed": self.seed,
+        }
 
     def stage(self, name: str) -> Heard | None:
         """Return what is told how far a stage has come, if anyone wants to know."""
