@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 
 from isotypic.errors import RequestError
 from isotypic.inference.run import load_run
@@ -18,7 +19,7 @@ from isotypic.reports.build import build_report
 from isotypic.studies.cell import run_cell
 from isotypic.studies.folder import StudyRecords, cell_folder, read_record, read_study
 from isotypic.studies.predictions import read_predictions
-from isotypic.studies.runner import claim, run, unfinished, write_table
+from isotypic.studies.runner import LOCK_FILE, claim, run, unfinished, write_table
 from isotypic.studies.spec import make_plan, plan_from
 from isotypic.studies.systems.catalogue import system_of
 from isotypic.studies.workers import Ended, run_cells
@@ -126,6 +127,27 @@ def _wait_for(condition, seconds=90):
     while not condition():
         assert time.monotonic() < end, "the study did not get going"
         time.sleep(0.02)
+
+
+def test_two_processes_do_not_run_one_study(finished, tmp_path):
+    _, plan, _ = finished
+    claim(tmp_path, plan.info)
+    with FileLock(tmp_path / LOCK_FILE), pytest.raises(RequestError, match="another process runs this study"):
+        next(run(tmp_path, plan, workers=1))
+
+
+def test_workers_take_no_more_threads_than_allowed(finished, tmp_path, monkeypatch):
+    _, plan, _ = finished
+    claim(tmp_path, plan.info)
+    asked = []
+    monkeypatch.setattr(
+        "isotypic.studies.runner.run_cells", lambda *_, threads, **__: asked.append(threads) or iter(())
+    )
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    for allowed, workers in ((8, 2), (3, 2), (8, 16)):
+        monkeypatch.setattr("torch.get_num_threads", lambda allowed=allowed: allowed)
+        list(run(tmp_path, plan, workers=workers))
+    assert asked == [4, 3, 1]
 
 
 def test_a_cell_that_fails_is_recorded_and_the_others_go_on(finished, tmp_path):

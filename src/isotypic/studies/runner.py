@@ -6,6 +6,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
+from filelock import FileLock, Timeout
+
 from isotypic.errors import RequestError
 from isotypic.files import write_atomically
 from isotypic.studies.folder import (
@@ -23,6 +26,8 @@ from isotypic.studies.spec import Plan, settings_as_recorded, settings_of
 from isotypic.studies.workers import Event, run_cells
 
 TABLE_FILE = "table.csv"
+LOCK_FILE = ".running"
+"""Locked by the process that runs the study; the system unlocks it when that process ends, however it does."""
 
 _WORDS = ("title", "description", "further")
 """What is said of a study, or shown beside its measure, and changes nothing in it."""
@@ -65,11 +70,23 @@ def run(folder: Path, plan: Plan, *, workers: int | None = None, device: str = "
         plan: the study.
         workers: parallel processes; default one a core.
         device: where they train.
+
+    Raises:
+        RequestError: another process runs it.
     """
-    cells = unfinished(folder, plan.cells)
-    cores = os.cpu_count() or 1
-    crew = max(1, min(workers or cores, len(cells)))
-    yield from run_cells(folder, cells, workers=crew, threads=max(1, cores // crew), device=device)
+    lock = FileLock(folder / LOCK_FILE, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as held:
+        raise RequestError(
+            f"{folder}: another process runs this study; wait until it ends, or give another --out"
+        ) from held
+    with lock:
+        cells = unfinished(folder, plan.cells)
+        cores = os.cpu_count() or 1
+        crew = max(1, min(workers or cores, len(cells)))
+        threads = max(1, min(cores // crew, torch.get_num_threads()))  # OMP_NUM_THREADS has the last word
+        yield from run_cells(folder, cells, workers=crew, threads=threads, device=device)
 
 
 def write_table(folder: Path) -> Path:
