@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from isotypic.errors import RequestError
 from isotypic.files import write_atomically
@@ -74,19 +74,21 @@ def run(folder: Path, plan: Plan, *, workers: int | None = None, device: str = "
     Raises:
         RequestError: another process runs it.
     """
-    lock = FileLock(folder / LOCK_FILE, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as held:
-        raise RequestError(
-            f"{folder}: another process runs this study; wait until it ends, or give another --out"
-        ) from held
-    with lock:
+    with _locked(folder):
         cells = unfinished(folder, plan.cells)
         cores = os.cpu_count() or 1
         crew = max(1, min(workers or cores, len(cells)))
         threads = max(1, min(cores // crew, torch.get_num_threads()))  # OMP_NUM_THREADS has the last word
         yield from run_cells(folder, cells, workers=crew, threads=threads, device=device)
+
+
+def _locked(folder: Path) -> AcquireReturnProxy:
+    try:
+        return FileLock(folder / LOCK_FILE).acquire(timeout=0)
+    except Timeout as held:
+        raise RequestError(
+            f"{folder}: another process runs this study; wait until it ends, or give another --out"
+        ) from held
 
 
 def write_table(folder: Path) -> Path:
