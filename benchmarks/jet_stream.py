@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from isotypic.bench.memory import peak
-from isotypic.data.jet_config import JetDataConfig, JetSources
+from isotypic.data.jets.config import JetDataConfig, JetSources
 from isotypic.data.synthetic.jets import draw
 from isotypic.data.writers.jet_files import write_hls4ml
 from isotypic.distributed.conversion import convert

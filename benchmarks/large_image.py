@@ -28,7 +28,7 @@ from isotypic.metrics.instances import InstanceMetric
 from isotypic.metrics.overlap import Labels
 from isotypic.metrics.partition import differing_pixels
 from isotypic.tasks.recipe import recipe_of, with_request
-from isotypic.tasks.segmentation_session import LabelledMaterial, labelled_material
+from isotypic.tasks.segmentation.session import LabelledMaterial, labelled_material
 
 CELL = 256
 PIECE = 1500

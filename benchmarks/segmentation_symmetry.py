@@ -30,7 +30,7 @@ from isotypic.metrics.overlap import overlaps
 from isotypic.metrics.partition import differing_when_moved
 from isotypic.models.heads import HeadChoice
 from isotypic.tasks.recipe import SegmentationRecipe, recipe_of, with_request
-from isotypic.tasks.segmentation_session import LabelledMaterial, labelled_material
+from isotypic.tasks.segmentation.session import LabelledMaterial, labelled_material
 
 SIZES = ((112, 112), (113, 113), (96, 124), (127, 101))
 TILE = 64

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from isotypic.data.candidates import CandidateSet, Points
 from isotypic.data.image_set import ImageSet
+from isotypic.data.scans.candidates import CandidateSet, Points
 from isotypic.data.splits import split
 from isotypic.tasks.detection import DetectionMaterial
 from isotypic.tasks.recipe import recipe_of

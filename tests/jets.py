@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from isotypic.data.jets import Jets
+from isotypic.data.jets.batch import Jets
 
 MASSES = (80.4, 91.2, 172.8)
 

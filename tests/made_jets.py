@@ -3,7 +3,7 @@
 import h5py
 import numpy as np
 
-from isotypic.data.jet_config import JetDataConfig, JetSources
+from isotypic.data.jets.config import JetDataConfig, JetSources
 from isotypic.data.synthetic.jets import KINDS, draw
 from isotypic.data.writers.jet_files import write_hls4ml
 from isotypic.distributed.conversion import convert

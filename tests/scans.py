@@ -7,8 +7,8 @@ import numpy as np
 import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
-from isotypic.data.geometry import Geometry
 from isotypic.data.readers.scan import Scan
+from isotypic.data.scans.geometry import Geometry
 
 SHAPE = (14, 26, 22)
 

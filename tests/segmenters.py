@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from isotypic.data.labelled_images import LabelledImages
-from isotypic.data.ragged import Ragged
+from isotypic.data.labelled.images import LabelledImages
+from isotypic.data.labelled.ragged import Ragged
 from isotypic.inference.run import RunDescription, save_run
 from isotypic.inference.segmenter import Execution, Segmenter
 from isotypic.tasks.recipe import recipe_of
-from isotypic.tasks.segmentation_session import LabelledMaterial, labelled_material, train_segmentation
+from isotypic.tasks.segmentation.session import LabelledMaterial, labelled_material, train_segmentation
 
 SIDE = 48
 STEPS = {"offset": 100, "embedding": 120, "boundary": 60}

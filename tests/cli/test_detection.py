@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from scans import LUNA, write_luna
 
-from isotypic.data.candidates import read_points
-from isotypic.data.patches import Lattice, Patches
 from isotypic.data.readers.scan import read_scan
+from isotypic.data.scans.candidates import read_points
+from isotypic.data.scans.patches import Lattice, Patches
 from isotypic.groups import named
 from isotypic.inference.run import load_detector
 from isotypic.studies.systems.catalogue import system_of

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from isotypic.data import adjoining
-from isotypic.data.adjoining import whole_photographs
 from isotypic.data.catalogue import load_labelled
 from isotypic.data.config import SegmentationDataConfig
-from isotypic.data.ragged import Ragged
+from isotypic.data.labelled import adjoining
+from isotypic.data.labelled.adjoining import whole_photographs
+from isotypic.data.labelled.ragged import Ragged
 from isotypic.data.splits import split_labelled
 
 SIDE = 120

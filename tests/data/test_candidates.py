@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isotypic.data.candidates import CLASS, CLASSES, DIAMETER, CandidateSet, Points, read_points, write_points
 from isotypic.data.image_set import ImageSet
+from isotypic.data.scans.candidates import CLASS, CLASSES, DIAMETER, CandidateSet, Points, read_points, write_points
 from isotypic.errors import RequestError
 
 HEADER = "seriesuid,coordX,coordY,coordZ,class\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from isotypic.data.decoded_pairs import Pair, _append, decoded_pairs
+from isotypic.data.labelled.decoded_pairs import Pair, _append, decoded_pairs
 from isotypic.errors import RequestError
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scans import DIRECTIONS, SHAPE, image, scan_of, voxels
 
-from isotypic.data.geometry import Geometry
+from isotypic.data.scans.geometry import Geometry
 from isotypic.errors import RequestError
 
 POINTS = np.random.default_rng(1).uniform(-60, 60, (40, 3))

@@ -9,9 +9,9 @@ from isotypic.data.image_set import ImageSet
 from isotypic.data.inspection.classified import inspect, part_of
 from isotypic.data.inspection.copies import find_copies, pixel_hash
 from isotypic.data.inspection.labelled import inspect_labelled
-from isotypic.data.labelled_images import LabelledImages, Origins
+from isotypic.data.labelled.images import LabelledImages, Origins
+from isotypic.data.labelled.ragged import Ragged
 from isotypic.data.normalisation import Normalisation
-from isotypic.data.ragged import Ragged
 from isotypic.data.splits import split, split_labelled
 
 COUNT = 60

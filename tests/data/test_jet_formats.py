@@ -11,9 +11,9 @@ import pytest
 from made_jets import QUIET, rewritten
 
 from isotypic.data.datasets.jets import JetFiles
-from isotypic.data.jet_config import JetDataConfig, JetSources, MadeEventsConfig, MadeJetsConfig, RootConfig
-from isotypic.data.jet_table import JetTable
-from isotypic.data.kinematics import CONSTITUENT_COLUMNS, mass_of, massless, transverse
+from isotypic.data.jets.config import JetDataConfig, JetSources, MadeEventsConfig, MadeJetsConfig, RootConfig
+from isotypic.data.jets.kinematics import CONSTITUENT_COLUMNS, mass_of, massless, transverse
+from isotypic.data.jets.table import JetTable
 from isotypic.data.synthetic import made_files, pythia
 from isotypic.data.synthetic.jets import KINDS, draw
 from isotypic.data.writers.jet_files import LHCO_PARTICLES, write_lhco

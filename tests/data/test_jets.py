@@ -9,10 +9,9 @@ from laws import BROKEN, TOLERANCE
 from made_jets import renamed, rewritten, write_source
 
 from isotypic.data.datasets.jets import JetFiles
-from isotypic.data.jet_config import JetDataConfig, JetSources
-from isotypic.data.jet_table import JetTable
-from isotypic.data.jets import FEATURES
-from isotypic.data.kinematics import (
+from isotypic.data.jets.batch import FEATURES
+from isotypic.data.jets.config import JetDataConfig, JetSources
+from isotypic.data.jets.kinematics import (
     CONSTITUENT_COLUMNS,
     constituents,
     leading,
@@ -23,6 +22,7 @@ from isotypic.data.kinematics import (
     table_of,
     transverse,
 )
+from isotypic.data.jets.table import JetTable
 from isotypic.data.synthetic.decays import HADRON, decay, shower, split
 from isotypic.data.synthetic.jets import KINDS, MASSES, draw
 from isotypic.data.writers.jet_files import JET_COLUMNS

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from isotypic.data.config import SegmentationDataConfig
-from isotypic.data.labelled_images import LabelledImages, Origins, refuse_small
-from isotypic.data.ragged import Ragged
+from isotypic.data.labelled.images import LabelledImages, Origins, refuse_small
+from isotypic.data.labelled.ragged import Ragged
 from isotypic.data.splits import by_depth, split_labelled
 from isotypic.errors import RequestError
 

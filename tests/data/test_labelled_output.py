@@ -6,8 +6,8 @@ from resuming import interrupted_after
 
 from isotypic.data.catalogue import load_labelled, recognise_either
 from isotypic.data.config import SegmentationDataConfig, SticksConfig
-from isotypic.data.labelled_images import LabelledImages, Origins
-from isotypic.data.ragged import Ragged
+from isotypic.data.labelled.images import LabelledImages, Origins
+from isotypic.data.labelled.ragged import Ragged
 from isotypic.data.writers import labelled_folder, output_folder
 from isotypic.errors import RequestError
 

@@ -13,11 +13,11 @@ import SimpleITK as sitk
 import torch
 from scans import LUNA, image, voxels, write_luna, write_series, write_table
 
-from isotypic.data import extraction
 from isotypic.data.catalogue import load_candidates, recognise_candidates
 from isotypic.data.config import CandidateDataConfig
-from isotypic.data.patches import Lattice, Patches
 from isotypic.data.readers.scan import read_scan
+from isotypic.data.scans import extraction
+from isotypic.data.scans.patches import Lattice, Patches
 from isotypic.data.splits import split
 from isotypic.errors import RequestError
 

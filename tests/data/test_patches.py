@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from laws import BROKEN, TOLERANCE
 from scans import DIRECTIONS, OBLIQUE, image, scan_of, voxels
 
-from isotypic.data import patches
-from isotypic.data.geometry import Geometry
-from isotypic.data.patches import HU, Lattice, Patches, box
 from isotypic.data.readers.scan import Scan
+from isotypic.data.scans import patches
+from isotypic.data.scans.geometry import Geometry
+from isotypic.data.scans.patches import HU, Lattice, Patches, box
 from isotypic.errors import RequestError
 from isotypic.groups import named
 from isotypic.ops.action import move_space

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isotypic.data.ragged import Ragged
+from isotypic.data.labelled.ragged import Ragged
 from isotypic.errors import RequestError
 
 shapes = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 5)), min_size=1, max_size=6)

@@ -9,15 +9,15 @@ import pytest
 import SimpleITK as sitk
 from scans import DIRECTIONS, LUNA, image, scan_of, voxels, write_luna, write_series, write_table
 
-from isotypic.data.candidates import Points
 from isotypic.data.catalogue import holds_scans, list_candidates, load_candidates, recognise_either
 from isotypic.data.config import CandidateDataConfig
-from isotypic.data.geometry import Geometry
 from isotypic.data.inspection.candidates import inspect_candidates
 from isotypic.data.inspection.scans import inspect_scans
-from isotypic.data.patches import Lattice
 from isotypic.data.readers import scan as reader
 from isotypic.data.readers.scan import read_header, read_scan
+from isotypic.data.scans.candidates import Points
+from isotypic.data.scans.geometry import Geometry
+from isotypic.data.scans.patches import Lattice
 from isotypic.data.splits import split
 from isotypic.errors import RequestError
 from isotypic.inference.findings import reached

@@ -9,8 +9,8 @@ from isotypic.data import catalogue
 from isotypic.data.config import DataConfig, TouchingConfig
 from isotypic.data.datasets import bbbc038
 from isotypic.data.datasets.touching import Patch, distance_to_others, of_equal_means, patches
-from isotypic.data.labelled_images import LabelledImages, Origins
-from isotypic.data.ragged import Ragged
+from isotypic.data.labelled.images import LabelledImages, Origins
+from isotypic.data.labelled.ragged import Ragged
 from isotypic.errors import RequestError
 
 CONFIG = TouchingConfig(size=20, gap=1.5, apart=6)

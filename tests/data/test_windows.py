@@ -7,11 +7,9 @@ import torch
 from scipy.ndimage import label as pieces
 
 from isotypic.data.config import SegmentationDataConfig
-from isotypic.data.labelled_images import LabelledImages, Origins
-from isotypic.data.loading import BatchSampler
-from isotypic.data.normalisation import Normalisation, Percentiles
-from isotypic.data.ragged import Ragged
-from isotypic.data.windows import (
+from isotypic.data.labelled.images import LabelledImages, Origins
+from isotypic.data.labelled.ragged import Ragged
+from isotypic.data.labelled.windows import (
     WholeDataset,
     Window,
     WindowDataset,
@@ -22,6 +20,8 @@ from isotypic.data.windows import (
     whole_loader,
     window_loader,
 )
+from isotypic.data.loading import BatchSampler
+from isotypic.data.normalisation import Normalisation, Percentiles
 from isotypic.errors import RequestError
 
 

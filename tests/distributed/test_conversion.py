@@ -12,7 +12,7 @@ from made_jets import QUIET, shards, write_source
 
 pytest.importorskip("pyarrow", reason="needs the extra jets")
 
-from isotypic.data.jet_config import JetDataConfig, JetSources
+from isotypic.data.jets.config import JetDataConfig, JetSources
 from isotypic.distributed import conversion
 from isotypic.distributed.manifest import read_manifest, sha256_of
 from isotypic.distributed.shards import ShardFile
@@ -70,7 +70,7 @@ def test_what_is_there_is_kept_and_what_is_damaged_is_made_again(source, tmp_pat
 KILLED = """
 import sys, time
 from pathlib import Path
-from isotypic.data.jet_config import JetDataConfig, JetSources
+from isotypic.data.jets.config import JetDataConfig, JetSources
 from isotypic.distributed import conversion
 make = conversion._make
 def slowly(files, folder, place, rows, tell):

@@ -13,7 +13,7 @@ from made_jets import shards, write_source
 pytest.importorskip("pyarrow", reason="needs the extra jets")
 
 from isotypic.data.datasets.jets import JetFiles
-from isotypic.data.jet_config import JetDataConfig, JetSources
+from isotypic.data.jets.config import JetDataConfig, JetSources
 from isotypic.distributed.inspection import inspect
 from isotypic.distributed.shards import ShardFile
 from isotypic.distributed.stream import ShardedJets

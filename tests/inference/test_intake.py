@@ -8,8 +8,8 @@ from PIL import Image
 
 from isotypic.data.catalogue import load_labelled
 from isotypic.data.config import SegmentationDataConfig
+from isotypic.data.labelled.windows import normaliser_of
 from isotypic.data.readers import image as eight_bits
-from isotypic.data.windows import normaliser_of
 from isotypic.inference.intake import as_micrograph, with_channels
 
 SIDES = 40, 48

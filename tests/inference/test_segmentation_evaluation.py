@@ -8,8 +8,8 @@ from isotypic.errors import RequestError
 from isotypic.groups import named
 from isotypic.inference.segmentation_evaluation import ALL, Sample, evaluate_segmentation
 from isotypic.models.heads import HeadChoice
-from isotypic.tasks.grouping import GroupingConfig
 from isotypic.tasks.recipe import Merit
+from isotypic.tasks.segmentation.grouping import GroupingConfig
 
 SIZES = {"few.png": (40, 40), "wide.png": (30, 53), "many.png": (64, 64)}
 COUNTS = {"few.png": 2, "wide.png": 3, "many.png": 16}

@@ -24,7 +24,7 @@ from isotypic.metrics.partition import differing_pixels, differing_when_moved
 from isotypic.models.catalogue import build_dense
 from isotypic.models.heads import HeadChoice
 from isotypic.ops.layout import channels_last
-from isotypic.tasks.grouping import GroupingConfig
+from isotypic.tasks.segmentation.grouping import GroupingConfig
 
 P4M = named("p4m")
 HEADS = ("offset", "embedding", "boundary")

@@ -10,7 +10,7 @@ from isotypic.models.hourglass import HourglassClassifierConfig, HourglassConfig
 from isotypic.models.s2cnn import S2CNN_204K, S2CNNClassifierConfig, S2CNNConfig
 from isotypic.models.s2cnn_start import smooth_noise
 from isotypic.nn.sphere.transform import SphericalTransform
-from isotypic.tasks.sphere_symmetry import rotation_error
+from isotypic.tasks.sphere.symmetry import rotation_error
 
 
 def parameters(net):

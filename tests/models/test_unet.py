@@ -26,8 +26,8 @@ from isotypic.models.heads import (
 from isotypic.models.unet import UNet, UNetConfig
 from isotypic.nn import GroupConv2d
 from isotypic.nn.matching import matched_fields
-from isotypic.tasks.discriminative import discriminative_loss
-from isotypic.tasks.seed_loss import seed_loss
+from isotypic.tasks.segmentation.discriminative import discriminative_loss
+from isotypic.tasks.segmentation.seed_loss import seed_loss
 
 SIZES = [(16, 16), (17, 17), (18, 18), (31, 31), (21, 32), (16, 33), (40, 19)]
 LOSSES = {"embedding": discriminative_loss, "offset": seed_loss}

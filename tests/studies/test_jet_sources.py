@@ -7,13 +7,13 @@ from made_jets import shards, write_source
 
 pytest.importorskip("pyarrow", reason="needs the extra jets")
 
-from isotypic.data.jet_sets import JetSetConfig, recognise_jets
-from isotypic.data.jet_source import joined
+from isotypic.data.jets.sets import JetSetConfig, recognise_jets
+from isotypic.data.jets.source import joined
 from isotypic.errors import RequestError
 from isotypic.studies.systems.jet_sources import load_jets
 from isotypic.studies.systems.jets import JetSystem
 from isotypic.tasks.checkpoints import Checkpoint
-from isotypic.tasks.clustering_session import train_clusters
+from isotypic.tasks.clustering.session import train_clusters
 from isotypic.tasks.recipe import recipe_of
 
 BATCH = 300

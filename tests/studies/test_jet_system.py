@@ -9,9 +9,9 @@ from jets import jets
 from sklearn.metrics import roc_auc_score
 
 from isotypic.cli.main import main
-from isotypic.data.events import Events, PairedJets
-from isotypic.data.jet_sets import JetSetConfig, recognise_jets, split_jets
-from isotypic.data.jet_source import MemoryJets, joined, permuted, rows_of
+from isotypic.data.jets.events import Events, PairedJets
+from isotypic.data.jets.sets import JetSetConfig, recognise_jets, split_jets
+from isotypic.data.jets.source import MemoryJets, joined, permuted, rows_of
 from isotypic.errors import RequestError
 from isotypic.inference.run import load_clusters, load_run
 from isotypic.metrics.clustering import ClusterTable
@@ -26,9 +26,9 @@ from isotypic.studies.systems.jet_judges import SEARCH, outranked
 from isotypic.studies.systems.jet_sources import load_jets
 from isotypic.studies.systems.jets import ELEMENTS, JetSystem, permutation_error
 from isotypic.studies.systems.system import Job
-from isotypic.tasks.cluster_training import ClusterTraining
-from isotypic.tasks.clustering_loss import mass_class
-from isotypic.tasks.embedding import embed, of_particles
+from isotypic.tasks.clustering.embedding import embed, of_particles
+from isotypic.tasks.clustering.loss import mass_class
+from isotypic.tasks.clustering.schedule import ClusterTraining
 from isotypic.tasks.recipe import read_recipe, recipe_names, recipe_of, with_request
 
 SUPERVISED = {"pretext": "label", "pretraining": 12, "joint": 0, "batch_size": 32}

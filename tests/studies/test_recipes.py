@@ -19,7 +19,7 @@ from isotypic.studies.runner import claim
 from isotypic.studies.spec import make_plan, settings_of
 from isotypic.studies.systems.catalogue import system_of
 from isotypic.tasks.recipe import read_recipe, with_request
-from isotypic.tasks.segmentation_session import train_segmentation
+from isotypic.tasks.segmentation.session import train_segmentation
 
 REAL = Path(os.environ.get("ISOTYPIC_DATA", Path(__file__).parents[2] / "../shared/data"))
 

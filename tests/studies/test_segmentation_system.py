@@ -11,7 +11,7 @@ import yaml
 from laws import BROKEN, TOLERANCE
 from PIL import Image
 
-from isotypic.data.labelled_images import Origins
+from isotypic.data.labelled.images import Origins
 from isotypic.data.splits import Splits
 from isotypic.groups import named
 from isotypic.inference.segmentation_evaluation import Sample, evaluate_segmentation
@@ -20,7 +20,7 @@ from isotypic.studies.systems.catalogue import system_of
 from isotypic.studies.systems.segmentation_figures import DIFFERING, FOUND, SECONDS, TRUE
 from isotypic.studies.systems.system import Job
 from isotypic.tasks.recipe import read_recipe, recipe_of
-from isotypic.tasks.segmentation_session import LabelledMaterial
+from isotypic.tasks.segmentation.session import LabelledMaterial
 
 SMALL = {"size": 64, "count": 2, "train_images": 8, "validation_images": 2, "test_images": 3}
 

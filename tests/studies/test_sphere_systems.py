@@ -18,7 +18,7 @@ from isotypic.studies.statistics import mean
 from isotypic.studies.systems.catalogue import system_of
 from isotypic.studies.systems.sphere import MEAN_IOU
 from isotypic.studies.systems.system import Job
-from isotypic.tasks.sphere import sphere_material
+from isotypic.tasks.sphere.session import sphere_material
 
 SEGMENT, CLASSIFY = "sphere-segment", "sphere-classify"
 CNN = ["model.family=hourglass", "model.widths={features: [8, 12], kernels: [5, 5], strides: [1, 2]}"]

@@ -6,12 +6,12 @@ from pathlib import Path
 import torch
 from jets import jets
 
-from isotypic.data.jet_sets import JetSets
-from isotypic.data.jet_source import MemoryJets
-from isotypic.tasks import clustering_session
+from isotypic.data.jets.sets import JetSets
+from isotypic.data.jets.source import MemoryJets
 from isotypic.tasks.checkpoints import Checkpoint
-from isotypic.tasks.clustering import Clustering
-from isotypic.tasks.clustering_session import train_clusters
+from isotypic.tasks.clustering import session
+from isotypic.tasks.clustering.session import train_clusters
+from isotypic.tasks.clustering.task import Clustering
 from isotypic.tasks.ranks import leads
 from isotypic.tasks.recipe import recipe_of
 
@@ -63,7 +63,7 @@ def learn(case, training=None, **options):
     }
 
 
-clustering_session.Clustering = Recorded
+session.Clustering = Recorded
 
 if __name__ == "__main__":
     learned = {case: learn(case) for case in CASES}

@@ -12,7 +12,7 @@ from isotypic.data.splits import Splits
 from isotypic.errors import RequestError
 from isotypic.tasks.checkpoints import Keeper
 from isotypic.tasks.recipe import recipe_of
-from isotypic.tasks.segmentation_session import train_segmentation
+from isotypic.tasks.segmentation.session import train_segmentation
 from isotypic.tasks.session import Material, train
 
 STEPS, INTERVAL = 8, 3
@@ -106,7 +106,7 @@ def test_without_its_random_generators_or_its_place_it_ends_otherwise(forgotten,
     if forgotten == "generators":
         monkeypatch.setattr(Keeper, "on_train_start", lambda *_: None)
     else:
-        monkeypatch.setattr("isotypic.data.windows.WindowSampler.start_at", lambda *_: None)
+        monkeypatch.setattr("isotypic.data.labelled.windows.WindowSampler.start_at", lambda *_: None)
     assert not same(segment(checkpoint=kept(tmp_path)), segment())
 
 

@@ -12,16 +12,16 @@ import torch
 from clusters_together import COUNT, STEPS, learn, recipe, sets
 from jets import jets
 
-from isotypic.data.jet_source import MemoryJets, joined, rows_of
+from isotypic.data.jets.source import MemoryJets, joined, rows_of
 from isotypic.errors import RequestError
 from isotypic.models.catalogue import build_cloud
 from isotypic.models.clouds import Embedded, Output
 from isotypic.tasks.checkpoints import Checkpoint
-from isotypic.tasks.cluster_training import ClusterTraining, Schedule
-from isotypic.tasks.clustering_loss import deep_kmeans_loss, focal_loss, mass_class
-from isotypic.tasks.clustering_session import train_clusters
-from isotypic.tasks.embedding import classified, embed
-from isotypic.tasks.kmeans import kmeans
+from isotypic.tasks.clustering.embedding import classified, embed
+from isotypic.tasks.clustering.kmeans import kmeans
+from isotypic.tasks.clustering.loss import deep_kmeans_loss, focal_loss, mass_class
+from isotypic.tasks.clustering.schedule import ClusterTraining, Schedule
+from isotypic.tasks.clustering.session import train_clusters
 
 SCRIPT = Path(__file__).with_name("clusters_together.py")
 

@@ -8,8 +8,8 @@ import torch
 from laws import signal
 
 from isotypic.errors import RequestError
-from isotypic.tasks.clustering_loss import MASS_CLASSES, deep_kmeans_loss, focal_loss, mass_class
-from isotypic.tasks.kmeans import assigned, kmeans
+from isotypic.tasks.clustering.kmeans import assigned, kmeans
+from isotypic.tasks.clustering.loss import MASS_CLASSES, deep_kmeans_loss, focal_loss, mass_class
 
 
 @pytest.mark.parametrize("gamma", [0.0, 1.0, 2.0, 5.0])

@@ -8,8 +8,8 @@ from torch.nn import functional
 from isotypic.errors import RequestError
 from isotypic.groups import named
 from isotypic.ops.action import act
-from isotypic.tasks.discriminative import DiscriminativeConfig, Norm, discriminative_loss
-from isotypic.tasks.instances import instances_of
+from isotypic.tasks.segmentation.discriminative import DiscriminativeConfig, Norm, discriminative_loss
+from isotypic.tasks.segmentation.instances import instances_of
 
 PARTS = ["variance", "distance", "regularisation", "semantic"]
 

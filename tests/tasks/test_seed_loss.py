@@ -10,9 +10,9 @@ from laws import BROKEN, TOLERANCE, signal
 from isotypic.errors import RequestError
 from isotypic.groups import named, vector
 from isotypic.ops.action import act
-from isotypic.tasks import seed_loss as module
-from isotypic.tasks.instances import Centre, instances_of
-from isotypic.tasks.seed_loss import SeedLossConfig, lovasz_jaccard, seed_loss
+from isotypic.tasks.segmentation import seed_loss as module
+from isotypic.tasks.segmentation.instances import Centre, instances_of
+from isotypic.tasks.segmentation.seed_loss import SeedLossConfig, lovasz_jaccard, seed_loss
 
 PARTS = ["overlap", "bandwidth", "seed"]
 

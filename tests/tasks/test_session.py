@@ -7,12 +7,12 @@ import pytest
 import segmenters
 import torch
 
-from isotypic.data.ragged import Ragged
+from isotypic.data.labelled.ragged import Ragged
 from isotypic.errors import RequestError
-from isotypic.tasks import objectives, segmentation_session
 from isotypic.tasks.recipe import recipe_of
-from isotypic.tasks.seed_loss import seed_loss
-from isotypic.tasks.segmentation_session import labelled_material, train_segmentation
+from isotypic.tasks.segmentation import objectives, session
+from isotypic.tasks.segmentation.seed_loss import seed_loss
+from isotypic.tasks.segmentation.session import labelled_material, train_segmentation
 
 
 def recipe(heads="offset", **changes):
@@ -48,7 +48,7 @@ def test_a_stopped_session_says_that_it_was_stopped():
 )
 def test_labels_for_other_heads_are_refused_before_training(heads, classes, message, monkeypatch, tmp_path):
     found = segmenters.material("offset").labelled
-    monkeypatch.setattr(segmentation_session, "load_labelled", lambda *_: replace(found, classes=classes))
+    monkeypatch.setattr(session, "load_labelled", lambda *_: replace(found, classes=classes))
     with pytest.raises(RequestError, match=message):
         labelled_material(recipe(heads, merit="dice"), tmp_path)
 
@@ -56,11 +56,11 @@ def test_labels_for_other_heads_are_refused_before_training(heads, classes, mess
 @pytest.mark.parametrize("share", [0, 1])
 def test_a_test_image_of_one_class_has_no_roc_curve_and_is_named(share, monkeypatch, tmp_path):
     found, wanted = segmenters.material("boundary").labelled, recipe("boundary", merit="auc")
-    monkeypatch.setattr(segmentation_session, "load_labelled", lambda *_: found)
+    monkeypatch.setattr(session, "load_labelled", lambda *_: found)
     test = labelled_material(wanted, tmp_path).splits.test
     labels = [np.array(each) for each in found.labels]
     labels[test[-1]][:] = share
-    monkeypatch.setattr(segmentation_session, "load_labelled", lambda *_: replace(found, labels=Ragged.of(labels)))
+    monkeypatch.setattr(session, "load_labelled", lambda *_: replace(found, labels=Ragged.of(labels)))
     with pytest.raises(RequestError, match=rf"received {share:.0%} boundary in {found.origins.names[test[-1]]}"):
         labelled_material(wanted, tmp_path)
     assert labelled_material(recipe("boundary", merit="dice"), tmp_path).splits.test.tolist() == test.tolist()

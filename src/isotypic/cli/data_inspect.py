@@ -24,7 +24,7 @@ from isotypic.data.inspection.candidates import CandidateInspection, inspect_can
 from isotypic.data.inspection.classified import inspect
 from isotypic.data.inspection.labelled import inspect_labelled
 from isotypic.data.inspection.scans import inspect_scans
-from isotypic.data.patches import Lattice
+from isotypic.data.scans.patches import Lattice
 from isotypic.data.splits import split, split_labelled
 from isotypic.distributed.manifest import has_manifest
 from isotypic.errors import RequestError

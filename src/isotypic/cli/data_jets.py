@@ -13,7 +13,7 @@ from rich.table import Table
 from isotypic.cli.data_request import shown
 from isotypic.cli.following import plain_console
 from isotypic.configuration import Config, assign, validated
-from isotypic.data.jet_config import JetDataConfig, JetSources, MadeEventsConfig, MadeJetsConfig
+from isotypic.data.jets.config import JetDataConfig, JetSources, MadeEventsConfig, MadeJetsConfig
 from isotypic.data.synthetic.made_files import write_events, write_jets
 from isotypic.data.writers.output_folder import Progress
 from isotypic.distributed.conversion import convert

@@ -9,14 +9,14 @@ import numpy as np
 from skimage.segmentation import find_boundaries
 
 from isotypic.cli.data_tables import MOST
-from isotypic.data.candidates import CLASSES
 from isotypic.data.config import CandidateDataConfig
 from isotypic.data.image_set import PARTS, ImageSet
 from isotypic.data.inspection.classified import part_of
-from isotypic.data.labelled_images import LabelledImages
-from isotypic.data.patches import Lattice, Patches
+from isotypic.data.labelled.images import LabelledImages
 from isotypic.data.readers.scan import read_scan
-from isotypic.data.scan_listing import ScanListing
+from isotypic.data.scans.candidates import CLASSES
+from isotypic.data.scans.listing import ScanListing
+from isotypic.data.scans.patches import Lattice, Patches
 from isotypic.data.splits import Splits
 from isotypic.inference.writers.catalogue import saved
 from isotypic.studies.systems.mosaic import LARGEST_TILE, Row, Tile, columns, in_bytes, room, write_mosaic

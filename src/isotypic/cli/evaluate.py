@@ -48,7 +48,7 @@ from isotypic.tasks.recipe import (
     recipe_of,
     with_request,
 )
-from isotypic.tasks.segmentation_session import labelled_material
+from isotypic.tasks.segmentation.session import labelled_material
 from isotypic.tasks.session import evaluation_batches, material
 
 EXAMPLE = "Example: isotypic evaluate runs/one --group p4m"

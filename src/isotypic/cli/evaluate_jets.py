@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.table import Table
 
 from isotypic.cli.tables import evaluation_table
-from isotypic.data.jet_sets import JetSets
+from isotypic.data.jets.sets import JetSets
 from isotypic.errors import RequestError
 from isotypic.inference.run import load_clusters
 from isotypic.ops.device import torch_device

@@ -16,7 +16,7 @@ from isotypic.ops.device import torch_device
 from isotypic.studies.systems.classification import ACCURACY, scores_of
 from isotypic.studies.systems.sphere import MEAN_IOU, point_scores
 from isotypic.tasks.recipe import AnySphereRecipe, SphereSegmentationRecipe
-from isotypic.tasks.sphere import SphereMaterial, sphere_material
+from isotypic.tasks.sphere.session import SphereMaterial, sphere_material
 
 
 def evaluated_sphere(run: Path, recipe: AnySphereRecipe, part: str, device: str, cache: Path) -> tuple[Table, str]:

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import track
 
 from isotypic.cli.following import say_failures
-from isotypic.data.candidates import Points, read_points, write_points
 from isotypic.data.readers.scan import read_scan, scan_name
+from isotypic.data.scans.candidates import Points, read_points, write_points
 from isotypic.errors import RequestError
 from isotypic.inference.candidate_classifier import CandidateClassifier, of_scan
 from isotypic.inference.writers.catalogue import saved

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from isotypic.data.candidates import CandidateSet
 from isotypic.data.config import CandidateDataConfig, DataConfig, SegmentationDataConfig, SphereDataConfig
 from isotypic.data.datasets import (
     bbbc038,
@@ -26,14 +25,15 @@ from isotypic.data.datasets import (
     stack,
     touching,
 )
-from isotypic.data.extraction import Progress
 from isotypic.data.image_set import ImageSet
-from isotypic.data.labelled_images import LabelledImages, refuse_small
+from isotypic.data.labelled.images import LabelledImages, refuse_small
 from isotypic.data.readers import latlon, micrograph
 from isotypic.data.readers.hdf5 import SUFFIXES
 from isotypic.data.readers.scan import scan_name, scans_in
 from isotypic.data.readers.tree import open_tree
-from isotypic.data.scan_listing import ScanListing
+from isotypic.data.scans.candidates import CandidateSet
+from isotypic.data.scans.extraction import Progress
+from isotypic.data.scans.listing import ScanListing
 from isotypic.data.sphere.sphere_set import SphereSet
 from isotypic.data.synthetic import sticks
 from isotypic.errors import RequestError, chosen

@@ -15,7 +15,7 @@ import numpy as np
 
 from isotypic.data.config import Fractions
 from isotypic.data.image_set import PARTS
-from isotypic.data.labelled_images import LabelledImages
+from isotypic.data.labelled.images import LabelledImages
 from isotypic.errors import RequestError
 
 _DEALS = 16

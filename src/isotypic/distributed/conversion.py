@@ -17,9 +17,9 @@ import numpy as np
 
 from isotypic.configuration import validated
 from isotypic.data.datasets.jets import JetFiles, total
-from isotypic.data.jet_config import JetSources
-from isotypic.data.jet_table import JetTable
-from isotypic.data.jets import FEATURES
+from isotypic.data.jets.batch import FEATURES
+from isotypic.data.jets.config import JetSources
+from isotypic.data.jets.table import JetTable
 from isotypic.data.writers.output_folder import Progress, claim, disk_said
 from isotypic.distributed.manifest import (
     Manifest,

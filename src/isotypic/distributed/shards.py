@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from isotypic.data.jet_table import JetTable
-from isotypic.data.jets import FEATURES
+from isotypic.data.jets.batch import FEATURES
+from isotypic.data.jets.table import JetTable
 from isotypic.errors import RequestError
 
 SUFFIX = ".parquet"

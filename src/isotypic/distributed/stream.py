@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from isotypic.data.jet_table import JetTable
-from isotypic.data.jets import FEATURES, Jets
+from isotypic.data.jets.batch import FEATURES, Jets
+from isotypic.data.jets.table import JetTable
 from isotypic.distributed.manifest import MANIFEST, Manifest, Shard, problem_of, read_manifest
 from isotypic.distributed.order import EpochOrder, Piece, Slice, Window
 from isotypic.distributed.shards import ShardFile

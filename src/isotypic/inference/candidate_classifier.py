@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from isotypic.data.candidates import Points
-from isotypic.data.geometry import Floats
-from isotypic.data.patches import Lattice, Patches
 from isotypic.data.readers.scan import Scan
+from isotypic.data.scans.candidates import Points
+from isotypic.data.scans.geometry import Floats
+from isotypic.data.scans.patches import Lattice, Patches
 from isotypic.errors import RequestError
 from isotypic.inference.run import Run, load_detector
 from isotypic.ops.device import torch_device

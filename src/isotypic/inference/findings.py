@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from isotypic.data.candidates import Points, places
+from isotypic.data.scans.candidates import Points, places
 from isotypic.metrics.froc import MISSED, Findings, Marks, judge
 
 

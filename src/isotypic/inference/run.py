@@ -31,7 +31,7 @@ from isotypic.models.heads import DenseNetwork
 from isotypic.models.packaged import DESCRIPTION, FOLDER, WEIGHTS, run_on_disk
 from isotypic.models.weights import load_weights
 from isotypic.ops.layout import channels_last
-from isotypic.tasks.clustering_loss import MASS_CLASSES
+from isotypic.tasks.clustering.loss import MASS_CLASSES
 from isotypic.tasks.recipe import (
     AnyRecipe,
     AnySphereRecipe,

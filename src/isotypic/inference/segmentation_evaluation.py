@@ -30,8 +30,8 @@ from isotypic.metrics.instances import InstanceMetric, InstanceScores, hits_of, 
 from isotypic.metrics.overlap import Labels, overlaps
 from isotypic.metrics.partition import differing_pixels, move_array
 from isotypic.models.heads import HeadChoice
-from isotypic.tasks.grouping import GroupingConfig
 from isotypic.tasks.recipe import Merit
+from isotypic.tasks.segmentation.grouping import GroupingConfig
 
 Output = NDArray[np.floating]
 PooledScores = InstanceScores | BoundaryScores

@@ -17,7 +17,7 @@ from isotypic.data.sphere.points import areas, turned_back
 from isotypic.metrics.classification import ClassificationScores, classification_scores, disagreements
 from isotypic.metrics.points import PointCounts
 from isotypic.ops.layout import channels_last
-from isotypic.tasks.sphere import EVALUATED, SphereMaterial
+from isotypic.tasks.sphere.session import EVALUATED, SphereMaterial
 
 UPRIGHT_AND_TURNED = ("as they are", "turned at random")
 """What is tested, in words: the first leaves the images as they are."""

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from isotypic.data.candidates import CandidateSet
 from isotypic.data.catalogue import load_candidates
+from isotypic.data.scans.candidates import CandidateSet
 from isotypic.data.splits import Splits, nested_subsets, split
 from isotypic.errors import RequestError
 from isotypic.tasks.recipe import DetectionRecipe

@@ -21,7 +21,7 @@ from isotypic.data.augmentations.catalogue import pair_augmentation, parts_of
 from isotypic.data.augmentations.intensity import intensity
 from isotypic.data.catalogue import recognise, recognise_candidates, recognise_labelled, recognise_sphere
 from isotypic.data.config import CandidateDataConfig, DataConfig, SegmentationDataConfig, SphereDataConfig
-from isotypic.data.jet_sets import JetSetConfig, recognise_jets
+from isotypic.data.jets.sets import JetSetConfig, recognise_jets
 from isotypic.data.sphere.augmentation import copies_of
 from isotypic.errors import RequestError, unknown
 from isotypic.models.catalogue import (
@@ -39,10 +39,10 @@ from isotypic.models.s2cnn import S2CNNClassifierConfig, S2CNNConfig
 from isotypic.models.ucluster import UClusterConfig
 from isotypic.models.unet import UNetConfig
 from isotypic.models.voxelnet import VoxelNetConfig
-from isotypic.tasks.cluster_training import ClusterTraining
-from isotypic.tasks.grouping import GroupingConfig
-from isotypic.tasks.objectives import LossConfig
+from isotypic.tasks.clustering.schedule import ClusterTraining
 from isotypic.tasks.optimisation import TrainingConfig
+from isotypic.tasks.segmentation.grouping import GroupingConfig
+from isotypic.tasks.segmentation.objectives import LossConfig
 
 
 class RecipeHead(Config):

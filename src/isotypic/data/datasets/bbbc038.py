@@ -9,7 +9,7 @@ most 2 of 255 on average over the image, and the median grey level is below a qu
 else is *brightfield* (stained tissue, or grey on white). Splits are balanced over both.
 
 About half of the published photographs are pieces of larger ones, a nucleus on the cut in two of them. Which belong
-together is found by their edges (:mod:`isotypic.data.adjoining`), and a split keeps them together.
+together is found by their edges (:mod:`isotypic.data.labelled.adjoining`), and a split keeps them together.
 
 Source: J. Caicedo et al., "Nucleus segmentation across imaging experiments: the 2018 Data Science Bowl", Nature
 Methods, 2019, https://bbbc.broadinstitute.org/BBBC038 (CC0).
@@ -25,11 +25,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from isotypic.data.adjoining import whole_photographs
 from isotypic.data.config import SegmentationDataConfig
 from isotypic.data.datasets.four_nuclei import four_nuclei
-from isotypic.data.decoded_pairs import DecodedPairs, Pair, decoded_pairs
-from isotypic.data.labelled_images import LabelledImages, Origins
+from isotypic.data.labelled.adjoining import whole_photographs
+from isotypic.data.labelled.decoded_pairs import DecodedPairs, Pair, decoded_pairs
+from isotypic.data.labelled.images import LabelledImages, Origins
 from isotypic.data.preparation import Colour, coloured
 from isotypic.data.readers import image
 from isotypic.data.readers.tree import Tree, open_tree

@@ -23,8 +23,8 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from isotypic.data.config import CremiConfig, SegmentationDataConfig
-from isotypic.data.decoded_pairs import Pair, decoded_pairs
-from isotypic.data.labelled_images import LabelledImages, Origins
+from isotypic.data.labelled.decoded_pairs import Pair, decoded_pairs
+from isotypic.data.labelled.images import LabelledImages, Origins
 from isotypic.data.readers.hdf5 import SUFFIXES, opened
 from isotypic.data.readers.label import consecutive
 from isotypic.data.splits import by_depth

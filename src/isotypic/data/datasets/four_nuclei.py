@@ -25,8 +25,8 @@ from scipy.ndimage import find_objects
 
 from isotypic.data.config import FourNucleiConfig, SegmentationDataConfig
 from isotypic.data.image_set import PARTS
-from isotypic.data.labelled_images import LabelledImages, Origins
-from isotypic.data.ragged import Ragged
+from isotypic.data.labelled.images import LabelledImages, Origins
+from isotypic.data.labelled.ragged import Ragged
 from isotypic.data.splits import split_labelled
 from isotypic.errors import RequestError
 

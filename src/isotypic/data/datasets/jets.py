@@ -11,8 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
-from isotypic.data.jet_config import JetDataConfig, JetSources
-from isotypic.data.jet_table import JetTable
+from isotypic.data.jets.config import JetDataConfig, JetSources
+from isotypic.data.jets.table import JetTable
 from isotypic.data.readers import hls4ml, lhco, root
 from isotypic.data.readers.hdf5 import SUFFIXES
 from isotypic.errors import RequestError, unknown

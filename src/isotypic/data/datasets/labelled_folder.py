@@ -28,10 +28,10 @@ import numpy as np
 from isotypic.data.channels import converted
 from isotypic.data.config import SegmentationDataConfig
 from isotypic.data.datasets.folder import PARTS
-from isotypic.data.decoded_pairs import Pair, decoded_pairs
-from isotypic.data.labelled_images import LabelledImages, Origins
+from isotypic.data.labelled.decoded_pairs import Pair, decoded_pairs
+from isotypic.data.labelled.images import LabelledImages, Origins
+from isotypic.data.labelled.ragged import Ragged
 from isotypic.data.normalisation import Normalisation, Normaliser, Percentiles
-from isotypic.data.ragged import Ragged
 from isotypic.data.readers import label, micrograph
 from isotypic.data.readers.pixels import Pixels
 from isotypic.data.readers.tree import Tree, open_tree

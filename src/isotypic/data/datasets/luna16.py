@@ -22,14 +22,14 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from isotypic.data.candidates import CLASS, CLASSES, DIAMETER, CandidateSet, Points, places, read_points
 from isotypic.data.config import CandidateDataConfig
-from isotypic.data.extraction import Extraction, Progress, extracted
 from isotypic.data.image_set import ImageSet, check_labels
-from isotypic.data.patches import Lattice
 from isotypic.data.readers.scan import scan_name
 from isotypic.data.readers.tree import open_tree
-from isotypic.data.scan_listing import ScanListing
+from isotypic.data.scans.candidates import CLASS, CLASSES, DIAMETER, CandidateSet, Points, places, read_points
+from isotypic.data.scans.extraction import Extraction, Progress, extracted
+from isotypic.data.scans.listing import ScanListing
+from isotypic.data.scans.patches import Lattice
 from isotypic.errors import RequestError
 
 _CANDIDATES = ("candidates_V2.csv", "candidates.csv")
@@ -57,7 +57,7 @@ def load(config: CandidateDataConfig, cache: Path, progress: Progress | None = N
 
     Args:
         config: ``path`` is the folder.
-        cache: where the patches are kept (:mod:`isotypic.data.extraction`).
+        cache: where the patches are kept (:mod:`isotypic.data.scans.extraction`).
         progress: told of how many scans the patches are cut out.
 
     Raises:

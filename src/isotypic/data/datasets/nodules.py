@@ -6,11 +6,11 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
-from isotypic.data.candidates import CandidateSet
 from isotypic.data.config import CandidateDataConfig
 from isotypic.data.datasets import luna16
-from isotypic.data.extraction import Progress
-from isotypic.data.scan_listing import ScanListing
+from isotypic.data.scans.candidates import CandidateSet
+from isotypic.data.scans.extraction import Progress
+from isotypic.data.scans.listing import ScanListing
 from isotypic.data.synthetic import nodules
 from isotypic.errors import RequestError
 

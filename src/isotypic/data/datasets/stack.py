@@ -19,8 +19,8 @@ from typing import NamedTuple
 import numpy as np
 
 from isotypic.data.config import SegmentationDataConfig
-from isotypic.data.decoded_pairs import Pair, decoded_pairs
-from isotypic.data.labelled_images import LabelledImages, Origins
+from isotypic.data.labelled.decoded_pairs import Pair, decoded_pairs
+from isotypic.data.labelled.images import LabelledImages, Origins
 from isotypic.data.preparation import coloured
 from isotypic.data.readers import image
 from isotypic.data.readers.tree import Tree, open_tree

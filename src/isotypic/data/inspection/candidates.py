@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isotypic.data.candidates import Points, places, scans_of
-from isotypic.data.geometry import outside
 from isotypic.data.image_set import PARTS
 from isotypic.data.inspection.copies import Copies, find_copies
 from isotypic.data.inspection.scans import Headers, Progress, read_headers
-from isotypic.data.patches import Lattice, cell_of
 from isotypic.data.readers.scan import ScanHeader
-from isotypic.data.scan_listing import ScanListing
+from isotypic.data.scans.candidates import Points, places, scans_of
+from isotypic.data.scans.geometry import outside
+from isotypic.data.scans.listing import ScanListing
+from isotypic.data.scans.patches import Lattice, cell_of
 from isotypic.data.splits import Splits
 
 COARSE = 2.0

@@ -13,7 +13,7 @@ import numpy as np
 from isotypic.data.image_set import PARTS
 from isotypic.data.inspection.classified import Progress, part_of
 from isotypic.data.inspection.copies import Copies, find_copies, pixel_hash
-from isotypic.data.labelled_images import LabelledImages
+from isotypic.data.labelled.images import LabelledImages
 from isotypic.data.normalisation import Normalisation
 from isotypic.data.splits import Splits
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from isotypic.data.geometry import Geometry
 from isotypic.data.readers.itk import geometry_of, header, itk, voxels_of
+from isotypic.data.scans.geometry import Geometry
 from isotypic.errors import RequestError, unknown
 
 _MAGIC, _MAGIC_END = b"DICM", 132

@@ -13,8 +13,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from isotypic.data.jet_table import JetTable
-from isotypic.data.kinematics import INPUT_COLUMNS, network_inputs
+from isotypic.data.jets.kinematics import INPUT_COLUMNS, network_inputs
+from isotypic.data.jets.table import JetTable
 from isotypic.data.readers.hdf5 import opened
 from isotypic.data.writers.jet_files import CLASSES, JET_NAMES, JETS, PARTICLE_NAMES, PARTICLES
 from isotypic.errors import RequestError

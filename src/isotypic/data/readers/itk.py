@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from isotypic.data.geometry import Geometry
+from isotypic.data.scans.geometry import Geometry
 from isotypic.errors import RequestError
 
 _NOISE = re.compile(

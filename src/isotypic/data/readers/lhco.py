@@ -12,9 +12,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from isotypic.data.antikt import AntiKt, Jet
-from isotypic.data.jet_table import JetTable
-from isotypic.data.kinematics import leading, massless, table_of
+from isotypic.data.jets.antikt import AntiKt, Jet
+from isotypic.data.jets.kinematics import leading, massless, table_of
+from isotypic.data.jets.table import JetTable
 from isotypic.data.readers.hdf5 import opened
 from isotypic.data.writers.jet_files import LHCO_GROUP, LHCO_PARTICLES, LHCO_VALUES
 from isotypic.errors import RequestError

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from isotypic.data.jet_config import RootConfig
-from isotypic.data.jet_table import JetTable
-from isotypic.data.kinematics import leading, table_of
+from isotypic.data.jets.config import RootConfig
+from isotypic.data.jets.kinematics import leading, table_of
+from isotypic.data.jets.table import JetTable
 from isotypic.errors import RequestError, unknown
 
 SUFFIX = ".root"

@@ -24,10 +24,10 @@ from typing import Any
 
 import numpy as np
 
-from isotypic.data.geometry import Geometry
 from isotypic.data.readers.dicom import holds_slices, read_series, series_slices
 from isotypic.data.readers.itk import geometry_of, header, unreadable, value_type, voxels_of
 from isotypic.data.readers.tree import open_tree
+from isotypic.data.scans.geometry import Geometry
 from isotypic.errors import RequestError
 from isotypic.files import file_state
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from isotypic.data.kinematics import mass_of
+from isotypic.data.jets.kinematics import mass_of
 
 HADRON = 0.5
 """GeV: what is not heavier than this does not split."""

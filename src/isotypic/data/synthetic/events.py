@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from isotypic.data.kinematics import azimuth, massless, pseudorapidity, transverse
+from isotypic.data.jets.kinematics import azimuth, massless, pseudorapidity, transverse
 from isotypic.data.synthetic.decays import decay, shower
 from isotypic.data.synthetic.jets import KINDS, masses, padded, quarks, with_mass
 from isotypic.data.writers.jet_files import LHCO_PARTICLES

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from isotypic.data.kinematics import leading, massless
+from isotypic.data.jets.kinematics import leading, massless
 from isotypic.data.synthetic.decays import in_two, shower
 
 KINDS = ("g", "q", "w", "z", "t")

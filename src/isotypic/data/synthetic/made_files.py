@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from isotypic.data.jet_config import MadeEventsConfig, MadeJetsConfig
+from isotypic.data.jets.config import MadeEventsConfig, MadeJetsConfig
 from isotypic.data.synthetic import events, jets, pythia, pythia_events
 from isotypic.data.writers.jet_files import CLASSES, LHCO_PARTICLES, write_hls4ml, write_lhco
 from isotypic.data.writers.output_folder import Progress, claim, disk_said

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from isotypic.data.antikt import AntiKt
-from isotypic.data.jet_config import MadeJetsConfig
-from isotypic.data.kinematics import azimuth, leading, pseudorapidity, transverse
+from isotypic.data.jets.antikt import AntiKt
+from isotypic.data.jets.config import MadeJetsConfig
+from isotypic.data.jets.kinematics import azimuth, leading, pseudorapidity, transverse
 from isotypic.errors import RequestError
 
 RADIUS = 0.8

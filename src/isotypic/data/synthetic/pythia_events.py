@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from isotypic.data.antikt import AntiKt
-from isotypic.data.kinematics import azimuth, leading, pseudorapidity, transverse
+from isotypic.data.jets.antikt import AntiKt
+from isotypic.data.jets.kinematics import azimuth, leading, pseudorapidity, transverse
 from isotypic.data.synthetic.pythia import pythia, visible
 from isotypic.data.writers.jet_files import LHCO_PARTICLES
 

@@ -24,8 +24,8 @@ import numpy as np
 
 from isotypic.data.config import SegmentationDataConfig, SticksConfig
 from isotypic.data.image_set import PARTS
-from isotypic.data.labelled_images import LabelledImages, Origins
-from isotypic.data.ragged import Ragged
+from isotypic.data.labelled.images import LabelledImages, Origins
+from isotypic.data.labelled.ragged import Ragged
 from isotypic.errors import RequestError
 
 _SIDE = 256

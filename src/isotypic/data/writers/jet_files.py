@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from isotypic.data.kinematics import CONSTITUENT_COLUMNS, constituents, mass_of, pseudorapidity, transverse
+from isotypic.data.jets.kinematics import CONSTITUENT_COLUMNS, constituents, mass_of, pseudorapidity, transverse
 from isotypic.files import write_atomically
 
 JETS, JET_NAMES = "jets", "jetFeatureNames"

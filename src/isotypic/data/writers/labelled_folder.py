@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from isotypic.data.labelled_images import LabelledImages
+from isotypic.data.labelled.images import LabelledImages
 from isotypic.data.writers.output_folder import Progress, claim, folder_name, png, write_missing
 from isotypic.errors import RequestError
 

@@ -34,7 +34,7 @@ from sklearn.metrics import pairwise_distances_argmin
 from sklearn.metrics.pairwise import euclidean_distances
 
 from isotypic.errors import RequestError
-from isotypic.tasks.grouping import ClusteringConfig, ClusterMethod
+from isotypic.tasks.segmentation.grouping import ClusteringConfig, ClusterMethod
 
 Floats = NDArray[np.float64]
 

@@ -11,7 +11,7 @@ from isotypic.inference.grouping.clustering import cluster_embeddings
 from isotypic.inference.grouping.foreground import semantic_foreground
 from isotypic.inference.grouping.seeds import cluster_seeds
 from isotypic.models.heads import HeadChoice
-from isotypic.tasks.grouping import GroupingConfig
+from isotypic.tasks.segmentation.grouping import GroupingConfig
 
 Output = NDArray[np.floating]
 

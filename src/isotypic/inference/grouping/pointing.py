@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from isotypic.errors import RequestError
 from isotypic.inference.grouping.buckets import Indices, bucketed
-from isotypic.tasks.seed_loss import LARGEST_LOG
+from isotypic.tasks.segmentation.seed_loss import LARGEST_LOG
 
 Floats = NDArray[np.float64]
 

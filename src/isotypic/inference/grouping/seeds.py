@@ -44,7 +44,7 @@ from scipy.spatial import cKDTree
 from isotypic.errors import RequestError
 from isotypic.inference.grouping.buckets import Buckets, Indices, bucketed
 from isotypic.inference.grouping.pointing import CLAIM, Floats, Maps, Pointing, Proposal
-from isotypic.tasks.grouping import SeedConfig
+from isotypic.tasks.segmentation.grouping import SeedConfig
 
 _LEVELS = 1024
 """Steps of the seed; in the last are all that saturate."""

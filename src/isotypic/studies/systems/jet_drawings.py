@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from isotypic.files import write_atomically
 from isotypic.studies.systems.png import COLOURS, DOTS_AN_INCH, GREYS, INK, LARGEST, MUTED, few_colours
-from isotypic.tasks.clustering import ClusterCurves, Snapshot
+from isotypic.tasks.clustering.task import ClusterCurves, Snapshot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -23,9 +23,9 @@ from torch import Tensor
 from isotypic.metrics.anomaly import background_rejection, best_cluster
 from isotypic.metrics.clustering import ClusterTable
 from isotypic.studies.records import Measure, Scores
-from isotypic.tasks.cluster_training import ClusterTraining
-from isotypic.tasks.clustering_loss import squared_distances
-from isotypic.tasks.embedding import Space
+from isotypic.tasks.clustering.embedding import Space
+from isotypic.tasks.clustering.loss import squared_distances
+from isotypic.tasks.clustering.schedule import ClusterTraining
 
 SEARCH = ("background", "signal")
 """The classes of a search for a signal."""

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from isotypic.data.events import PairedJets
-from isotypic.data.jet_sets import JetSetConfig, JetSets, load_arrays
-from isotypic.data.jet_source import JetSource
+from isotypic.data.jets.events import PairedJets
+from isotypic.data.jets.sets import JetSetConfig, JetSets, load_arrays
+from isotypic.data.jets.source import JetSource
 from isotypic.distributed.stream import ShardedJets
 from isotypic.errors import RequestError, chosen
 

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from isotypic import __version__
-from isotypic.data.jet_sets import JetSets
-from isotypic.data.jet_source import JetSource, permuted
-from isotypic.data.jets import FEATURES, Jets
+from isotypic.data.jets.batch import FEATURES, Jets
+from isotypic.data.jets.sets import JetSets
+from isotypic.data.jets.source import JetSource, permuted
 from isotypic.inference.run import RunDescription, save_run
 from isotypic.metrics.classification import overfitting_ratio
 from isotypic.metrics.clustering import centroid_geometry
@@ -30,10 +30,10 @@ from isotypic.studies.systems.jet_judges import Tested, judge_of
 from isotypic.studies.systems.jet_sources import load_jets
 from isotypic.studies.systems.png import can_draw
 from isotypic.studies.systems.system import Counted, Description, Drawing, Finished, Job, StudiedSystem, captions
-from isotypic.tasks.cluster_training import ClusterTraining
-from isotypic.tasks.clustering_session import TrainedClusters, train_clusters, training_part
+from isotypic.tasks.clustering.embedding import Space, embed, on
+from isotypic.tasks.clustering.schedule import ClusterTraining
+from isotypic.tasks.clustering.session import TrainedClusters, train_clusters, training_part
 from isotypic.tasks.cost import parameter_count
-from isotypic.tasks.embedding import Space, embed, on
 from isotypic.tasks.recipe import JetRecipe
 
 ELEMENTS = ("as they are", "particles permuted")

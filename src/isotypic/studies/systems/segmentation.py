@@ -52,7 +52,7 @@ from isotypic.studies.systems.system import (
 )
 from isotypic.tasks.cost import latency_ms, parameter_count
 from isotypic.tasks.recipe import SegmentationRecipe
-from isotypic.tasks.segmentation_session import (
+from isotypic.tasks.segmentation.session import (
     LabelledMaterial,
     TrainedSegmentation,
     labelled_material,

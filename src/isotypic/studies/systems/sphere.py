@@ -53,8 +53,8 @@ from isotypic.studies.systems.system import (
 from isotypic.tasks.cost import latency_ms, parameter_count, throughput
 from isotypic.tasks.recipe import AnySphereRecipe, SphereClassificationRecipe, SphereSegmentationRecipe
 from isotypic.tasks.session import Trained
-from isotypic.tasks.sphere import SphereMaterial, sphere_material, train_classifier, train_points
-from isotypic.tasks.sphere_symmetry import rotation_error
+from isotypic.tasks.sphere.session import SphereMaterial, sphere_material, train_classifier, train_points
+from isotypic.tasks.sphere.symmetry import rotation_error
 
 R = TypeVar("R", bound=AnySphereRecipe)
 

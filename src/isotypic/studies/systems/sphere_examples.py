@@ -18,7 +18,7 @@ from isotypic.inference.sphere_evaluation import SphereClassified, found_classes
 from isotypic.studies.systems.png import COLOURS, INK, MARK
 from isotypic.studies.systems.sheet import LINE, MARGIN, Bytes, Sheet, Words
 from isotypic.tasks.session import Trained
-from isotypic.tasks.sphere import SphereMaterial
+from isotypic.tasks.sphere.session import SphereMaterial
 
 SIDE, SHOWN = 170, 8
 """Pixels across a sphere, and spheres a row."""

@@ -15,16 +15,16 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, Trainer
 
-from isotypic.data.jet_sets import JetSets
-from isotypic.data.jet_source import JetSource, MemoryJets
-from isotypic.data.jets import FEATURES, Jets
+from isotypic.data.jets.batch import FEATURES, Jets
+from isotypic.data.jets.sets import JetSets
+from isotypic.data.jets.source import JetSource, MemoryJets
 from isotypic.errors import RequestError
 from isotypic.files import write_atomically
 from isotypic.models.catalogue import build_cloud
 from isotypic.models.clouds import CloudNetwork
 from isotypic.tasks.checkpoints import Checkpoint, Watch
-from isotypic.tasks.clustering import ClusterCurves, Clustering, Snapshot
-from isotypic.tasks.clustering_loss import MASS_CLASSES
+from isotypic.tasks.clustering.loss import MASS_CLASSES
+from isotypic.tasks.clustering.task import ClusterCurves, Clustering, Snapshot
 from isotypic.tasks.pace import Progress
 from isotypic.tasks.ranks import devices_here, leads, share
 from isotypic.tasks.recipe import JetRecipe

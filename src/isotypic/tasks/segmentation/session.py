@@ -12,11 +12,18 @@ from torch.utils.data import DataLoader
 from isotypic.data.augmentations.catalogue import pair_augmentation
 from isotypic.data.augmentations.intensity import intensity
 from isotypic.data.catalogue import load_labelled
-from isotypic.data.labelled_images import LabelledImages
+from isotypic.data.labelled.images import LabelledImages
+from isotypic.data.labelled.windows import (
+    WholeDataset,
+    WindowDataset,
+    balanced,
+    normaliser_of,
+    whole_loader,
+    window_loader,
+)
 from isotypic.data.loading import Batch
 from isotypic.data.normalisation import Normaliser
 from isotypic.data.splits import Splits, split_labelled
-from isotypic.data.windows import WholeDataset, WindowDataset, balanced, normaliser_of, whole_loader, window_loader
 from isotypic.errors import RequestError
 from isotypic.models.catalogue import build_dense
 from isotypic.models.heads import DenseNetwork, HeadChoice
@@ -24,11 +31,11 @@ from isotypic.models.voting import unvoted
 from isotypic.models.weights import start_from
 from isotypic.tasks.checkpoints import Checkpoint
 from isotypic.tasks.curves import LearningCurves
-from isotypic.tasks.objectives import objective
 from isotypic.tasks.pace import Progress
 from isotypic.tasks.ranks import share
 from isotypic.tasks.recipe import Merit, SegmentationRecipe
-from isotypic.tasks.segmentation import Segmentation
+from isotypic.tasks.segmentation.objectives import objective
+from isotypic.tasks.segmentation.task import Segmentation
 from isotypic.tasks.training import Effort, fit, quiet_lightning
 
 

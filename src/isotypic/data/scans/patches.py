@@ -25,8 +25,8 @@ from scipy.ndimage import correlate1d
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from isotypic.data.geometry import Floats, Geometry, outside
 from isotypic.data.readers.scan import Scan
+from isotypic.data.scans.geometry import Floats, Geometry, outside
 from isotypic.errors import RequestError
 
 HU = (-1000.0, 300.0)

@@ -15,14 +15,14 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from isotypic.data.jet_source import JetSource
-from isotypic.data.jets import Jets
+from isotypic.data.jets.batch import Jets
+from isotypic.data.jets.source import JetSource
 from isotypic.metrics.clustering import ClusterTable, centroid_geometry
 from isotypic.models.clouds import CloudNetwork
-from isotypic.tasks.cluster_training import ClusterTraining, Schedule
-from isotypic.tasks.clustering_loss import deep_kmeans_loss, squared_distances
-from isotypic.tasks.embedding import Space, classified, embed, on
-from isotypic.tasks.kmeans import kmeans
+from isotypic.tasks.clustering.embedding import Space, classified, embed, on
+from isotypic.tasks.clustering.kmeans import kmeans
+from isotypic.tasks.clustering.loss import deep_kmeans_loss, squared_distances
+from isotypic.tasks.clustering.schedule import ClusterTraining, Schedule
 from isotypic.tasks.ranks import leads, of_the_first, share, summed
 
 _LEAST = 1e-12

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from isotypic.data.ragged import Ragged
+from isotypic.data.labelled.ragged import Ragged
 
 _CORRELATION = 0.9
 _DIFFERENCE = 0.25

@@ -29,7 +29,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from isotypic.configuration import Config
-from isotypic.tasks.instances import Centre, Instances, heads_for, instances_of
+from isotypic.tasks.segmentation.instances import Centre, Instances, heads_for, instances_of
 
 AT_ONCE = 2**19
 """Pairs of an instance and a pixel that are looked at together; what bounds the memory of the loss."""

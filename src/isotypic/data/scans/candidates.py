@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from isotypic.data.geometry import Floats
 from isotypic.data.image_set import ImageSet, check_length, check_split
 from isotypic.data.readers.table import text_column, text_frame
+from isotypic.data.scans.geometry import Floats
 from isotypic.errors import RequestError
 from isotypic.files import write_atomically
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isotypic.data.image_set import check_length, check_split, full_scale, refuse_leak
-from isotypic.data.ragged import Ragged
+from isotypic.data.labelled.ragged import Ragged
 from isotypic.errors import RequestError
 
 

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
-from isotypic.data.ragged import Ragged
+from isotypic.data.labelled.ragged import Ragged
 from isotypic.errors import RequestError
 from isotypic.files import write_atomically, write_text
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from isotypic.data.jets import Jets
+from isotypic.data.jets.batch import Jets
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,7 +16,7 @@ class JetTable:
     """Rows of jets, with their particles first and zeros after them.
 
     Attributes:
-        features: ``[n, P, 8]`` float32, in the order of :data:`~isotypic.data.jets.FEATURES`.
+        features: ``[n, P, 8]`` float32, in the order of :data:`~isotypic.data.jets.batch.FEATURES`.
         particles: ``[n]`` int64, how many of the P rows are particles.
         label: ``[n]`` int64, an index into the classes of the source; -1 for none of them.
         mass: ``[n]`` float32, of the jet in GeV.

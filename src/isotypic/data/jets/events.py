@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from isotypic.data.jet_source import JetSource
-from isotypic.data.jets import Jets
+from isotypic.data.jets.batch import Jets
+from isotypic.data.jets.source import JetSource
 from isotypic.errors import RequestError
 
 
@@ -45,7 +45,7 @@ class PairedJets:
         return len(self.jets) // 2
 
     def batches(self, epoch: int, batch_size: int, rank: int = 0, world: int = 1, start: int = 0) -> Iterator[Events]:
-        """Yield one process's shares of the batches of an epoch (see :class:`~isotypic.data.jet_source.JetSource`)."""
+        """Yield one process's shares of the batches of an epoch (see :class:`~isotypic.data.jets.source.JetSource`)."""
         yield from map(paired, self.jets.batches(epoch, 2 * batch_size, rank, world, start))
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from isotypic.data.jet_table import JetTable
-from isotypic.data.jets import FEATURES
+from isotypic.data.jets.batch import FEATURES
+from isotypic.data.jets.table import JetTable
 
 CONSTITUENT_COLUMNS = (
     *("j1_px", "j1_py", "j1_pz", "j1_e", "j1_erel", "j1_pt", "j1_ptrel", "j1_eta", "j1_etarel", "j1_etarot"),

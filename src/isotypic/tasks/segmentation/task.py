@@ -8,8 +8,8 @@ from isotypic.data.augmentations.catalogue import Pairwise
 from isotypic.data.loading import Batch
 from isotypic.models.heads import DenseNetwork, split_heads
 from isotypic.tasks.followed import FollowedTask, Tally
-from isotypic.tasks.objectives import Objective
 from isotypic.tasks.optimisation import TrainingConfig
+from isotypic.tasks.segmentation.objectives import Objective
 
 
 class Segmentation(FollowedTask):

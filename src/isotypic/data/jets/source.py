@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from isotypic.data.jets import FEATURES, Jets
+from isotypic.data.jets.batch import FEATURES, Jets
 from isotypic.errors import RequestError
 
 Indices = NDArray[np.int64]

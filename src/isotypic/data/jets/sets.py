@@ -13,8 +13,8 @@ from pydantic import Field
 
 from isotypic.configuration import Config
 from isotypic.data.config import Fraction
-from isotypic.data.jet_source import JetSource, MemoryJets
-from isotypic.data.jets import Jets
+from isotypic.data.jets.batch import Jets
+from isotypic.data.jets.source import JetSource, MemoryJets
 from isotypic.errors import RequestError
 
 PARTICLES = ("W", "Z", "top")

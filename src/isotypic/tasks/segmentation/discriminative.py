@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from isotypic.configuration import Config
-from isotypic.tasks.instances import Instances, heads_for, instances_of
+from isotypic.tasks.segmentation.instances import Instances, heads_for, instances_of
 
 
 class Norm(str, Enum):

@@ -22,9 +22,9 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from isotypic.data.geometry import Floats
-from isotypic.data.patches import Lattice, Patches
 from isotypic.data.readers.scan import read_scan, scan_state
+from isotypic.data.scans.geometry import Floats
+from isotypic.data.scans.patches import Lattice, Patches
 from isotypic.errors import RequestError
 
 Progress = Callable[[int, int], object]

@@ -10,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from isotypic.data.events import Events
-from isotypic.data.jet_source import J, JetSource
-from isotypic.data.jets import Jets
+from isotypic.data.jets.batch import Jets
+from isotypic.data.jets.events import Events
+from isotypic.data.jets.source import J, JetSource
 from isotypic.metrics.clustering import ClusterTable
 from isotypic.models.clouds import CloudNetwork, Embedded, Output
-from isotypic.tasks.cluster_training import ClusterTraining
-from isotypic.tasks.clustering_loss import focal_loss, mass_class
-from isotypic.tasks.kmeans import assigned, kmeans
+from isotypic.tasks.clustering.kmeans import assigned, kmeans
+from isotypic.tasks.clustering.loss import focal_loss, mass_class
+from isotypic.tasks.clustering.schedule import ClusterTraining
 from isotypic.tasks.ranks import gathered, share
 
 _AT_ONCE = 1024

@@ -16,9 +16,9 @@ from torch.nn import functional
 
 from isotypic.configuration import Config
 from isotypic.models.heads import HeadChoice
-from isotypic.tasks.discriminative import DiscriminativeConfig, discriminative_loss
-from isotypic.tasks.instances import heads_for
-from isotypic.tasks.seed_loss import SeedLossConfig, seed_loss
+from isotypic.tasks.segmentation.discriminative import DiscriminativeConfig, discriminative_loss
+from isotypic.tasks.segmentation.instances import heads_for
+from isotypic.tasks.segmentation.seed_loss import SeedLossConfig, seed_loss
 
 Heads = Mapping[str, Tensor]
 

@@ -20,7 +20,7 @@ from skimage.measure import label as pieces
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from isotypic.data.config import SegmentationDataConfig
-from isotypic.data.labelled_images import LabelledImages
+from isotypic.data.labelled.images import LabelledImages
 from isotypic.data.loading import WHOLE, Batch, BatchSampler, Share, Shared, batch_loader
 from isotypic.data.normalisation import Normalisation, Normaliser, Percentiles
 from isotypic.errors import RequestError

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from isotypic.data.candidates import Points, places
+from isotypic.data.scans.candidates import Points, places
 from isotypic.errors import RequestError
 
 

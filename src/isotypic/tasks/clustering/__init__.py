@@ -1,0 +1,1 @@
+"""Clustering of jets: what is learned, its loss, its schedule, and a session of training."""

@@ -1,0 +1,1 @@
+"""Segmentation: what is learned, the losses of every head, and a session of training."""
