@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from isotypic.data.sphere.points import areas, grid_points
 from isotypic.errors import RequestError
 from isotypic.metrics.points import PointCounts
 
@@ -41,6 +42,18 @@ def test_a_point_counts_by_its_area():
     assert PointCounts.of(TRUTH[[0]], FOUND[[0]], 3, areas).iou() == pytest.approx([2 / 7, 1 / 2])
     alike = PointCounts.of(TRUTH[[0]], FOUND[[0]], 3, np.full(6, 0.3))
     assert alike.iou() == pytest.approx(PointCounts.of(TRUTH[[0]], FOUND[[0]], 3).iou())
+
+
+def test_by_area_an_answer_counts_the_same_wherever_it_is_turned_to():
+    points = grid_points(32).reshape(64, 64, 3)
+    iou = {}
+    for place, axis in (("pole", [0.0, 0, 1]), ("equator", [1.0, 0, 0])):
+        truth, found = ((points @ axis > height).astype(int)[None] for height in (0.6, 0.8))
+        for how, weights in (("area", areas(32)), ("points", None)):
+            iou[place, how] = PointCounts.of(truth, found, 2, weights).mean_iou()
+    assert iou["pole", "area"] == pytest.approx(0.5, abs=0.02)
+    assert iou["equator", "area"] == pytest.approx(0.5, abs=0.02)
+    assert iou["pole", "points"] - iou["equator", "points"] > 0.15, "points counted once each are no such measure"
 
 
 def test_bytes_are_no_trap():

@@ -43,7 +43,7 @@ def evaluated_sphere(run: Path, recipe: AnySphereRecipe, part: str, device: str,
 
 def _points(run: SphereRun, material: SphereMaterial, rows: np.ndarray, title: str) -> tuple[Table, str]:
     found = segment_turned(run.model, material, rows, run.normalisation)
-    scores = [point_scores(*pair) for pair in zip(found.counts, found.by_area, strict=True)]
+    scores = [point_scores(*pair) for pair in zip(found.by_area, found.counts, strict=True)]
     tests = dict(zip(UPRIGHT_AND_TURNED, scores, strict=True))
     itself = f"{found.resampled:.2%} of the truth itself, turned back"
     note = f"found otherwise when turned: {found.changed:.2%} of the area, {itself}"

@@ -72,8 +72,8 @@ class Segmented:
 
     @property
     def overlaps(self) -> NDArray[np.float64]:
-        """Part and whole of every class but the background, ``[2, n, classes - 1, 2]``."""
-        return np.stack([counts.overlaps for counts in self.counts])
+        """Part and whole of every class but the background, by area, ``[2, n, classes - 1, 2]``."""
+        return np.stack([counts.overlaps for counts in self.by_area])
 
 
 def classify_turned(

@@ -4,9 +4,10 @@ All rotations of the sphere, SO(3), are no finite group: the mean over the group
 the Haar measure for every test image, the same for every arm.
 
 Classifiers are measured by accuracy. Networks that tell the class of every point are measured by the mean intersection
-over union of the classes but the background, of one confusion matrix of all points of all test images; an image has no
-measure of its own there. What it adds to part and whole of every class is recorded, and a study resamples images and
-makes the sums, and their ratios, anew.
+over union of the classes but the background, of one confusion matrix of all points of all test images, each point with
+the area that it stands for: the grid is dense at the poles, so that points counted once each weigh an upright digit
+otherwise than a turned one. An image has no measure of its own there. What it adds to part and whole of every class is
+recorded, and a study resamples images and makes the sums, and their ratios, anew.
 """
 
 from __future__ import annotations
@@ -59,8 +60,8 @@ from isotypic.tasks.sphere.symmetry import rotation_error
 R = TypeVar("R", bound=AnySphereRecipe)
 
 SO3, TRIVIAL = "SO(3)", "trivial"
-MEAN_IOU = Measure(name="mean IoU", better="has a higher mean IoU", prediction="segmentation")
-_ACCURACY, _IOU_BY_AREA, _ACCURACY_BY_AREA = "accuracy of points", "mean IoU by area", "accuracy by area"
+MEAN_IOU = Measure(name="mean IoU by area", better="has a higher mean IoU by area", prediction="segmentation")
+_ACCURACY, _IOU_OF_POINTS, _ACCURACY_OF_POINTS = "accuracy by area", "mean IoU of points", "accuracy of points"
 _FEW, _TRAINED = 4, 64
 """Test images that symmetry is measured on, and training images that are scored as well."""
 
@@ -146,7 +147,7 @@ class SphereSegmentationSystem(_SphereSystem[SphereSegmentationRecipe]):
 
     def describe(self, recipe: SphereSegmentationRecipe, material: SphereMaterial) -> Description:
         """Say what the images are."""
-        further = (_ACCURACY, _IOU_BY_AREA, _ACCURACY_BY_AREA)
+        further = (_ACCURACY, _IOU_OF_POINTS, _ACCURACY_OF_POINTS)
         return Description(MEAN_IOU, _in_words(material), len(material.images.splits.train), further=further)
 
     def train(self, job: Job[SphereSegmentationRecipe, SphereMaterial]) -> Trained:
@@ -161,9 +162,9 @@ class SphereSegmentationSystem(_SphereSystem[SphereSegmentationRecipe]):
         on_train = segment_turned(model, job.material, job.subset[:_TRAINED], trained.normalisation)
         trained.model.cpu()
         drawings = _drawn(SegmentedSpheres(job.material, rows, trained)) if can_draw() else {}
-        upright, turned = (point_scores(*pair) for pair in zip(on_test.counts, on_test.by_area, strict=True))
-        measured = [float(counts.mean_iou()) for counts in on_test.counts]
-        training = on_train.counts[0].mean_iou()
+        upright, turned = (point_scores(*pair) for pair in zip(on_test.by_area, on_test.counts, strict=True))
+        measured = [float(counts.mean_iou()) for counts in on_test.by_area]
+        training = on_train.by_area[0].mean_iou()
         outcome = Outcome(
             train=Scores(figures={MEAN_IOU.name: training}),
             tests={ROTATED: turned, UPRIGHT: upright},
@@ -184,14 +185,14 @@ class SphereSegmentationSystem(_SphereSystem[SphereSegmentationRecipe]):
         return material.images.point_classes
 
 
-def point_scores(counts: PointCounts, by_area: PointCounts) -> Scores:
-    """Return the scores of a network of points as they are recorded: each point once, and by area."""
+def point_scores(by_area: PointCounts, counts: PointCounts) -> Scores:
+    """Return the scores of a network of points as they are recorded: by area, and each point once."""
     return Scores(
         figures={
-            MEAN_IOU.name: counts.mean_iou(),
-            _ACCURACY: counts.accuracy(),
-            _IOU_BY_AREA: by_area.mean_iou(),
-            _ACCURACY_BY_AREA: by_area.accuracy(),
+            MEAN_IOU.name: by_area.mean_iou(),
+            _ACCURACY: by_area.accuracy(),
+            _IOU_OF_POINTS: counts.mean_iou(),
+            _ACCURACY_OF_POINTS: counts.accuracy(),
         }
     )
 
