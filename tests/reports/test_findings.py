@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from isotypic.errors import RequestError
+from isotypic.reports.build import build_report
 from isotypic.reports.findings import find
 from isotypic.reports.tables import comparison_tables, cost_table, key_figures, measure_tables
 from isotypic.reports.verdict import judge
@@ -35,6 +36,15 @@ def test_augmentation_may_win(fake_study, tmp_path):
     _, verdict = judged(fake_study, tmp_path, advantage=-0.6)
     assert verdict.headline == "Augmenting the data was better."
     assert "the CNN + rot90 is more accurate than the p4 G-CNN by" in spaces(verdict.sentence)
+
+
+@pytest.mark.parametrize(("advantage", "winner"), [(0.75, "p4 G-CNN"), (-2.5, "CNN")])
+def test_a_question_without_augmentation_names_its_networks(fake_study, tmp_path, advantage, winner):
+    _, verdict = judged(fake_study, tmp_path, advantage=advantage, augmentations=["none"])
+    assert spaces(verdict.headline) == f"The {winner} was better."
+    page = spaces(build_report(tmp_path).read_text())
+    assert "uilding the symmetry in" not in page
+    assert "ugment" not in verdict.headline + verdict.sentence + verdict.worth
 
 
 def test_no_difference_is_said_as_such(fake_study, tmp_path):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from isotypic.errors import RequestError
 from isotypic.reports.notation import count
 from isotypic.studies.folder import StudyRecords
-from isotypic.studies.records import ROTATED, UPRIGHT, ArmRef, Measure, Outcome
+from isotypic.studies.records import NO_AUGMENTATION, PERMUTATIONS, ROTATED, UPRIGHT, ArmRef, Measure, Outcome
 from isotypic.studies.statistics import (
     Interval,
     LabelWorth,
@@ -27,6 +27,7 @@ from isotypic.studies.statistics import (
 )
 
 TESTS = (ROTATED, UPRIGHT)
+PERMUTED = "permuted"
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,16 @@ class Findings:
     def declared(self) -> tuple[ArmRef, ArmRef]:
         """The two arms of the question."""
         return self.primary.a, self.primary.b
+
+    @property
+    def weighs_augmentation(self) -> bool:
+        """Whether the question sets an augmentation against a symmetry; others set one network against another."""
+        return self.primary.b.augmentation != NO_AUGMENTATION
+
+    @property
+    def moved(self) -> str:
+        """What is done to the test images besides taking them as they are: "rotated", or "permuted" to jets."""
+        return PERMUTED if any(r.outcome and r.outcome.group == PERMUTATIONS for r in self.study.records) else ROTATED
 
     @property
     def drawn(self) -> bool:

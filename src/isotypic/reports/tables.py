@@ -21,7 +21,7 @@ from isotypic.reports.notation import (
     scientific,
     signed,
 )
-from isotypic.studies.records import ArmRef, Outcome
+from isotypic.studies.records import ROTATED, ArmRef, Outcome
 from isotypic.studies.statistics import Interval, Worth
 
 
@@ -197,7 +197,8 @@ def changed_images(outcomes: list[Outcome]) -> float | None:
 
 
 def _of_test(findings: Findings, test: str, columns: tuple[str, ...], rows: tuple[Row, ...]) -> Table:
-    return Table(f"{test.capitalize()} {findings.tested()}", columns, rows)
+    name = findings.moved if test == ROTATED else test
+    return Table(f"{name.capitalize()} {findings.tested()}", columns, rows)
 
 
 def _mean_rows(findings: Findings, test: str) -> tuple[Row, ...]:
@@ -294,7 +295,8 @@ def _gain(findings: Findings) -> Figure | None:
     overall, primary = findings.primary.overall, findings.primary
     if overall is None:
         return None
-    name = f"{findings.measure.name} gained by building the symmetry in, on {primary.test} {findings.measure.unit}s"
+    by = "building the symmetry in" if findings.weighs_augmentation else f"the {primary.a.label}"
+    name = f"{findings.measure.name} gained by {by}, on {primary.test} {findings.measure.unit}s"
     return Figure(signed(100 * overall.estimate), "points", name, f"95 % interval {points(overall)}")
 
 
@@ -302,7 +304,8 @@ def _worth(findings: Findings) -> Figure | None:
     worth = findings.worth()
     if worth is None:
         return None
-    name = f"the labelled {findings.measure.sample}s: what the symmetry was worth at {count(worth.at_size)}"
+    what = "the symmetry" if findings.weighs_augmentation else f"the {findings.primary.a.label}"
+    name = f"the labelled {findings.measure.sample}s: what {what} was worth at {count(worth.at_size)}"
     note = f"95 % interval {ends(worth)}"
     return Figure(_times(worth.estimate), "times", name, note)
 
@@ -315,7 +318,8 @@ def _changed(findings: Findings) -> Figure | None:
     if len(changed) < 2:
         return None
     share = [percent(value / findings.images()) if value else "0" for value in changed]
-    name = f"of the {findings.tested()} change {findings.measure.prediction} when rotated ({findings.primary.a.label})"
+    change = f"change {findings.measure.prediction} when {findings.moved}"
+    name = f"of the {findings.tested()} {change} ({findings.primary.a.label})"
     return Figure(share[0], "%", name, f"{findings.primary.b.label}: {share[1]} %")
 
 
@@ -326,7 +330,8 @@ def _price(findings: Findings) -> Figure | None:
     times = [float(np.median([o.cost.train_seconds for o in arm])) for arm in (built_in, augmented)]
     if min(times) <= 0:
         return None
-    name = "training time, built-in relative to augmented"
+    a, b = ("built-in", "augmented") if findings.weighs_augmentation else (arm.label for arm in findings.declared)
+    name = f"training time, {a} relative to {b}"
     return Figure(factor(times[0] / times[1]), "times", name, f"{duration(times[0])} against {duration(times[1])}")
 
 

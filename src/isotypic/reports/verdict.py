@@ -36,16 +36,18 @@ def judge(findings: Findings) -> Verdict:
         return Verdict("There is no verdict yet.", capital(sentence), "", caveats)
     worth = findings.worth()
     return Verdict(
-        headline=_headline(overall),
+        headline=_headline(findings, overall),
         sentence=_difference(findings, overall),
         worth=_worth(worth, findings) if worth else "",
         caveats=caveats,
     )
 
 
-def _headline(overall: Interval) -> str:
+def _headline(findings: Findings, overall: Interval) -> str:
     if overall.contains_zero:
         return "No difference was found."
+    if not findings.weighs_augmentation:
+        return f"{capital(_the(_winner(findings, overall)[0]))} was better."
     return "Building the symmetry in was better." if overall.estimate > 0 else "Augmenting the data was better."
 
 
@@ -57,12 +59,17 @@ def _difference(findings: Findings, overall: Interval) -> str:
             f"{plain(100 * overall.estimate)} percentage points (95 % interval {points(overall)}), {over}: "
             "the interval contains zero, so neither is shown to be better."
         )
-    winner, loser = (primary.a, primary.b) if overall.estimate > 0 else (primary.b, primary.a)
+    winner, loser = _winner(findings, overall)
     gain = overall if overall.estimate > 0 else Interval(-overall.estimate, -overall.high, -overall.low)
     return (
         f"On the {primary.test} {findings.tested()} {_the(winner)} {findings.measure.better} than {_the(loser)} by "
         f"{percent(gain.estimate)} percentage points (95 % interval {points(gain)}), {over}."
     )
+
+
+def _winner(findings: Findings, overall: Interval) -> tuple[ArmRef, ArmRef]:
+    a, b = findings.declared
+    return (a, b) if overall.estimate > 0 else (b, a)
 
 
 def _over(findings: Findings) -> str:
@@ -78,8 +85,9 @@ def _worth(worth: LabelWorth, findings: Findings) -> str:
     estimate = worth.estimate
     bound = "" if estimate.bound == "equal" else f"{estimate.bound} "
     interval = f"95 % interval {ends(worth)}"
+    subject = "The symmetry" if findings.weighs_augmentation else capital(_the(findings.primary.a))
     return (
-        f"The symmetry was worth {bound}{factor(estimate.factor)} times the labelled {findings.measure.sample}s "
+        f"{subject} was worth {bound}{factor(estimate.factor)} times the labelled {findings.measure.sample}s "
         f"({interval}): {_reaching(worth, findings)}."
     )
 

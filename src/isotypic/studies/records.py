@@ -28,6 +28,9 @@ EXAMPLES = "examples"
 
 NO_AUGMENTATION = "none"
 
+PERMUTATIONS = "permutations"
+"""The group of an outcome whose test moved no image but put particles in another order."""
+
 
 class Stored(BaseModel):
     """What is kept as JSON: unknown keys are refused, and it does not change once made."""

@@ -24,7 +24,7 @@ from isotypic.metrics.clustering import centroid_geometry
 from isotypic.models.clouds import CloudNetwork
 from isotypic.ops.device import torch_device
 from isotypic.studies.predictions import Predictions
-from isotypic.studies.records import ROTATED, UPRIGHT, Cost, Curves, Outcome, Scores
+from isotypic.studies.records import PERMUTATIONS, ROTATED, UPRIGHT, Cost, Curves, Outcome, Scores
 from isotypic.studies.systems.jet_drawings import Spectra, curves_of, space_of
 from isotypic.studies.systems.jet_judges import Tested, judge_of
 from isotypic.studies.systems.jet_sources import load_jets
@@ -129,7 +129,7 @@ def _outcome(job: JetJob, trained: TrainedClusters, found: tuple[Tested, Space],
     clusters = [tested.clusters(space) for space in (tested.as_is, tested.permuted)]
     few = next(iter(job.material.test.batches(0, _FEW)))
     return Outcome(
-        group="permutations",
+        group=PERMUTATIONS,
         train=training,
         tests={ROTATED: Scores(figures={name: float(np.mean(shares))}), UPRIGHT: upright},
         per_rotation=dict(zip(ELEMENTS, shares, strict=True)),
