@@ -218,7 +218,7 @@ def test_what_is_under_the_gpl_is_imported_by_two_modules_and_only_when_it_is_us
             for name in names & {"pythia8mc", "fastjet"}:
                 found.add((path.relative_to(package).as_posix(), name))
                 assert node not in at_once
-    assert found == {("data/synthetic/pythia.py", "pythia8mc"), ("data/antikt.py", "fastjet")}
+    assert found == {("data/synthetic/pythia.py", "pythia8mc"), ("data/jets/antikt.py", "fastjet")}
 
 
 @pytest.mark.slow
