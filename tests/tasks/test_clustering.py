@@ -1,9 +1,6 @@
 """Training of clusters: schedules by jets, k-means once, stops that change nothing, and processes that agree."""
 
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +8,7 @@ import pytest
 import torch
 from clusters_together import COUNT, STEPS, learn, recipe, sets
 from jets import jets
+from processes import learned_together
 
 from isotypic.data.jets.source import MemoryJets, joined, rows_of
 from isotypic.errors import RequestError
@@ -203,19 +201,7 @@ def together(tmp_path_factory):
     """What two processes learn."""
     folder = tmp_path_factory.mktemp("together")
     found, stopped = folder / "learned.pt", stopped_at(4 * COUNT + 40, folder / "kept.ckpt")
-    words = ("--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", "2", SCRIPT, found, stopped.path)
-    tests = str(SCRIPT.parents[1])
-    paths = os.pathsep.join([tests, str(SCRIPT.parent), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", *map(str, words)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=900,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return torch.load(found, weights_only=True)
+    return learned_together(SCRIPT, found, stopped.path, seconds=900)
 
 
 def test_two_processes_learn_what_one_learns(alone, together):

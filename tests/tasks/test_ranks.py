@@ -1,13 +1,10 @@
 """Processes that train together make the steps of one process on the whole batch."""
 
-import os
-import subprocess
-import sys
 from itertools import chain
 from pathlib import Path
 
 import pytest
-import torch
+from processes import learned_together
 from together import learn
 
 from isotypic.data.loading import WHOLE, BatchSampler, Share, Shared
@@ -40,18 +37,7 @@ def test_torchrun_says_which_process_this_is(monkeypatch):
 @pytest.fixture(scope="module")
 def together(tmp_path_factory):
     """What two processes learn: of every case weights and curves."""
-    found = tmp_path_factory.mktemp("together") / "learned.pt"
-    words = ("--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", "2", SCRIPT, found)
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", *map(str, words)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return torch.load(found, weights_only=True)
+    return learned_together(SCRIPT, tmp_path_factory.mktemp("together") / "learned.pt")
 
 
 def difference(one, two):
