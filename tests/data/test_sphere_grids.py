@@ -8,7 +8,7 @@ from isotypic.data.catalogue import load_sphere, recognise_sphere
 from isotypic.data.config import SphereDataConfig
 from isotypic.data.sphere.latlon import LatLonFields, LatLonGrid
 from isotypic.data.sphere.points import grid_points
-from isotypic.data.sphere.samples import Samples, Turns
+from isotypic.data.sphere.samples import Sampled, Samples, Turns, on_disk
 from isotypic.errors import RequestError
 
 POINTS = grid_points(10).reshape(1, -1, 3)
@@ -186,6 +186,34 @@ def test_a_folder_of_pictures_with_classes_of_points(tmp_path):
     (tmp_path / "world" / "classes" / "3.png").unlink()
     with pytest.raises(RequestError, match="received no image with the classes of 3"):
         loaded(tmp_path / "world")
+
+
+def test_classes_that_were_edited_are_read_anew(tmp_path):
+    root = pictures(tmp_path / "world")
+    before = on_disk(Sampled(Samples(loaded(root).fields, np.arange(10), 5, None), classes=True), tmp_path)
+    for path in (root / "classes").iterdir():
+        Image.fromarray(np.full((8, 16), 2, np.uint8)).save(path)
+    after = on_disk(Sampled(Samples(loaded(root).fields, np.arange(10), 5, None), classes=True), tmp_path)
+    assert set(np.unique(before)) == {0, 1, 2}
+    assert set(np.unique(after)) == {2}
+
+
+def test_pictures_and_their_classes_are_brought_to_another_size(tmp_path):
+    root = pictures(tmp_path / "world")
+    for path in (root / "classes").iterdir():
+        halves = np.repeat([[1], [2]], 4, 0) * np.ones((1, 16))
+        Image.fromarray(halves.astype(np.uint8)).save(path)
+    fields = loaded(root, resize=2).fields
+    assert fields.grid.shape == (2, 4)
+    assert np.array_equal(fields._points[0], [[1] * 4, [2] * 4])
+
+
+@pytest.mark.parametrize(("name", "value"), [("digits", 4), ("threshold", 10.0), ("canvas", 60)])
+def test_what_pictures_have_no_use_for_is_refused(tmp_path, name, value):
+    with pytest.raises(RequestError, match=f"does not read data.{name}, received {value}: leave it out"):
+        loaded(pictures(tmp_path / "world"), **{name: value})
+    with pytest.raises(RequestError, match=r"'grids' does not read data\.resize"):
+        loaded(archive(tmp_path), resize=4)
 
 
 def test_a_folder_with_a_folder_a_class(tmp_path):

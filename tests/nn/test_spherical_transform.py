@@ -137,6 +137,13 @@ def test_the_collapsed_kernel_is_the_sum_over_even_orders():
         assert np.abs(block.view(-1, 3, 2).permute(2, 1, 0).numpy() - real).max() < TOLERANCE["table"]
 
 
+def test_the_blocks_of_a_kernel_hold_nothing_but_themselves():
+    bank = LookupBank(SO3Kernel(), Band(6, 5, 5), 1.0)
+    blocks = bank(torch.randn(3, 2, *SO3Kernel().shape))
+    held = {block.untyped_storage().data_ptr(): block.untyped_storage().nbytes() for block in blocks}
+    assert sum(held.values()) == sum(block.numel() * block.element_size() for block in blocks)
+
+
 def test_the_spectrum_of_a_kernel_on_the_sphere_likewise():
     kernel = S2Kernel(0.7)
     weight = signal(2, 3, *kernel.shape)

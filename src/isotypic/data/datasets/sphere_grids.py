@@ -23,21 +23,25 @@ from isotypic.files import file_state
 
 IMAGES, CLASSES = "images", "classes"
 
+_OF_DIGITS = ("digits", "canvas", "threshold", "canvas_seed")
+
 
 def load_folder(config: SphereDataConfig, cache: Path) -> SphereSet:
     """Return the equirectangular images of a folder.
 
     Args:
-        config: ``path`` is the folder; ``resize`` the rows that images with a class each are brought to.
+        config: ``path`` is the folder; ``resize`` the rows that images are brought to, their classes by the nearest.
         cache: where decoded images are kept.
 
     Raises:
-        RequestError: no such folder, images that are not twice as wide as high, or what the folder refuses.
+        RequestError: no such folder, images that are not twice as wide as high, a setting that is for digits alone, or
+            what the folder refuses.
     """
     root = _path(config)
-    if (root / CLASSES).is_dir():
-        return _pairs(root, config, cache)
+    _refuse_unread(config, _OF_DIGITS)
     size = None if config.resize is None else (config.resize, 2 * config.resize)
+    if (root / CLASSES).is_dir():
+        return _pairs(root, size, config, cache)
     source = folder.load(DataConfig(dataset="folder", path=root, resize=size), cache)
     grid = LatLonGrid.equirectangular(source.name, *source.shape[1:])
     fields = LatLonFields(grid, source.images, None, str(getattr(source.images, "filename", "")))
@@ -52,9 +56,10 @@ def load_file(config: SphereDataConfig, cache: Path) -> SphereSet:
         cache: not needed here.
 
     Raises:
-        RequestError: what the file lacks.
+        RequestError: what the file lacks, or a setting that is not for files of grids.
     """
     path = _path(config)
+    _refuse_unread(config, (*_OF_DIGITS, "resize"))
     found = latlon.read(path)
     count = len(found.values)
     labels = _classes(str(path), found.labels)
@@ -66,21 +71,30 @@ def load_file(config: SphereDataConfig, cache: Path) -> SphereSet:
     return SphereSet(path.stem, fields, kinds, names, split_kinds(path.stem, kinds, config))
 
 
-def _pairs(root: Path, config: SphereDataConfig, cache: Path) -> SphereSet:
+def _pairs(root: Path, size: tuple[int, int] | None, config: SphereDataConfig, cache: Path) -> SphereSet:
     files = image.list_images(root / IMAGES)
     masks = {path.stem: path for path in image.list_images(root / CLASSES)}
     missing = [path.stem for path in files if path.stem not in masks]
     if not files or missing:
         lacking = f"no image with the classes of {missing[0]}" if missing else f"no image in {IMAGES}"
         raise RequestError(f"{root}: expected {IMAGES}/NAME.png with {CLASSES}/NAME.png, received {lacking}")
-    plain = DataConfig(dataset="folder", path=root)
-    values = decoded(root, files, plain, cache)
-    points = decoded(root, [masks[path.stem] for path in files], plain.model_copy(update={"colour": "grey"}), cache)
+    values = decoded(root, files, DataConfig(dataset="folder", path=root, resize=size), cache)
+    beside = [masks[path.stem] for path in files]
+    points = decoded(root, beside, DataConfig(dataset="folder", path=root, colour="grey"), cache)
     grid = LatLonGrid.equirectangular(root.name, *values.shape[2:])
-    fields = LatLonFields(grid, values, _classes(root.name, points[:, 0]), str(getattr(values, "filename", "")))
+    state = "\n".join(str(getattr(each, "filename", "")) for each in (values, points))
+    fields = LatLonFields(grid, values, _nearest(_classes(root.name, points[:, 0]), size), state)
     kinds = np.zeros(len(files), np.int64)
     names = _names(int(points.max(initial=0)), first=1)
     return SphereSet(root.name, fields, kinds, names, split_kinds(root.name, kinds, config))
+
+
+def _nearest(points: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
+    """Return the classes ``[N, *size]`` of the pixels that the centres of larger or smaller ones lie in."""
+    if size is None:
+        return points
+    rows, columns = ((np.arange(new) + 0.5) * old // new for new, old in zip(size, points.shape[1:], strict=True))
+    return points[:, rows.astype(np.int64)[:, None], columns.astype(np.int64)]
 
 
 def _classes(name: str, points: np.ndarray) -> np.ndarray:
@@ -95,6 +109,16 @@ def _classes(name: str, points: np.ndarray) -> np.ndarray:
 
 def _names(last: int, first: int) -> tuple[str, ...]:
     return tuple(str(number) for number in range(first, last + 1))
+
+
+def _refuse_unread(config: SphereDataConfig, names: tuple[str, ...]) -> None:
+    """Raise RequestError for a setting that would change nothing."""
+    for name in names:
+        value = getattr(config, name)
+        if value != SphereDataConfig.model_fields[name].default:
+            raise RequestError(
+                f"the data set {config.dataset!r} does not read data.{name}, received {value}: leave it out"
+            )
 
 
 def _path(config: SphereDataConfig) -> Path:

@@ -139,9 +139,7 @@ class SphereConvolution(nn.Module, ABC):
         with torch.autocast(x.device.type, enabled=False):
             spectrum = self.analysis(x)
             _refuse_infinite(spectrum, type(self).__name__)
-            product = multiply(spectrum, self.blocks(), self.in_band, self.out_band)
-            if self.bias is not None:
-                product = torch.cat([product[:1] + self.bias, product[1:]])  # degree 0 is the constant
+            product = multiply(spectrum, self.blocks(), self.in_band, self.out_band, self.bias)
             return self.synthesis(product)
 
     def _check_dtype(self, x: Tensor) -> None:

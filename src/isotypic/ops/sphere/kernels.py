@@ -45,8 +45,9 @@ def lookup_blocks(weight: Tensor, waves: Tensor, rows: SparseRows, transposed: S
 
 
 def _blocks(entries: Tensor, band: Band, in_channels: int) -> list[Tensor]:
-    """Turn ``[entries, C O]`` into ``[p C, q O]`` for every degree."""
-    parts = zip(entries.split(band.sizes), band.shapes, strict=True)
+    """Turn ``[entries, C O]`` into ``[p C, q O]`` for every degree; none is a view that would keep all entries."""
+    first, *others = entries.split(band.sizes)
+    parts = zip([first.clone(), *others], band.shapes, strict=True)
     return [part.view(p, q, in_channels, -1).transpose(1, 2).reshape(p * in_channels, -1) for part, (p, q) in parts]
 
 

@@ -15,7 +15,7 @@ Blocks = Sequence[Tensor]
 """A kernel's spectrum: for every degree ``[p C, q O]``, that is ``Y[q, p]`` from channel C to channel O."""
 
 
-def multiply(spectrum: Tensor, blocks: Blocks, band: Band, out: Band) -> Tensor:
+def multiply(spectrum: Tensor, blocks: Blocks, band: Band, out: Band, bias: Tensor | None = None) -> Tensor:
     """Return ``Z_l = X_l Y_l^T`` summed over channels, ``[entries of out, B, O]``.
 
     Rows are untouched, so the product commutes with rotations, which act on rows; columns may be the orders of SO(3) or
@@ -26,6 +26,7 @@ def multiply(spectrum: Tensor, blocks: Blocks, band: Band, out: Band) -> Tensor:
         blocks: the kernel's spectrum.
         band: of the signal.
         out: of the result: the same degrees and rows.
+        bias: ``[O]``, added to degree 0, which is the constant.
     """
     batch, channels = spectrum.shape[1:]
     made = []
@@ -34,6 +35,8 @@ def multiply(spectrum: Tensor, blocks: Blocks, band: Band, out: Band) -> Tensor:
         left = part.view(rows, columns, batch, channels).transpose(1, 2).reshape(rows * batch, -1)
         product = torch.mm(left, block).view(rows, batch, width, -1)
         made.append(product.transpose(1, 2).reshape(rows * width, batch, -1))
+    if bias is not None:
+        made[0] = made[0] + bias
     return torch.cat(made)
 
 

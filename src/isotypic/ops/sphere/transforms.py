@@ -197,7 +197,10 @@ def _spread(products: Tensor, tables: Tables) -> Tensor:
     band = tables.band
     waves = products.new_empty(band.columns + 1, band.rows + 1, 2, 2, products.shape[-1], tables.nodes)
     for slab in _slabs(waves, products, tables):
-        slab.waves.copy_(torch.bmm(slab.products.mT, slab.table))
+        if slab.waves.is_contiguous():
+            torch.bmm(slab.products.mT, slab.table, out=slab.waves)
+        else:
+            slab.waves.copy_(torch.bmm(slab.products.mT, slab.table))
     return waves
 
 
