@@ -81,16 +81,22 @@ def test_without_subsets_the_split_is_by_scan(folder):
 
 
 def test_some_of_the_negatives(folder):
-    every, some = loaded(folder), loaded(folder, negatives=2)
+    named = {"test_subsets": [3]}
+    every, some = loaded(folder), loaded(folder, negatives=2, **named)
     assert set(rows_of(some)) < set(rows_of(every))
     for name in list(LUNA)[:3]:
         assert np.bincount(some.patches.labels[some.patches.subjects == name]).tolist() == [2, 2]
-    assert rows_of(loaded(folder, negatives=2)) == rows_of(some)
-    others = [rows_of(loaded(folder, negatives=2, negatives_seed=seed)) for seed in (1, 2, 3)]
+    assert rows_of(loaded(folder, negatives=2, **named)) == rows_of(some)
+    others = [rows_of(loaded(folder, negatives=2, negatives_seed=seed, **named)) for seed in (1, 2, 3)]
     assert any(rows != rows_of(some) for rows in others)
     shutil.rmtree(folder / "subset1")
-    fewer = rows_of(loaded(folder, negatives=2, missing="skip"))
+    fewer = rows_of(loaded(folder, negatives=2, missing="skip", **named))
     assert fewer == [row for row in rows_of(some) if row[0] != "1.3.6.2"], "the choice in a scan depends on no other"
+
+
+def test_negatives_are_not_left_out_of_a_test_that_nobody_named(folder):
+    with pytest.raises(RequestError, match=r"none are named: set data.test_subsets, or data.negatives=null"):
+        loaded(folder, negatives=2)
 
 
 def test_all_negatives_of_the_test_are_kept(folder):

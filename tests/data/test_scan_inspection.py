@@ -42,8 +42,7 @@ def config(folder, **changes):
 def inspected(folder, progress=None, **changes):
     wanted = config(folder, **changes)
     listing = list_candidates(wanted, folder.parent / "cache")
-    lattice = Lattice(wanted.size, wanted.spacing)
-    return inspect_candidates(listing, split(listing, wanted), lattice, reached, progress)
+    return inspect_candidates(listing, split(listing, wanted), wanted, reached, progress)
 
 
 def rewrite(folder, name, direction="identity", spacing=(0.7, 0.7, 1.5), seed=1):
@@ -151,14 +150,16 @@ class TestCandidates:
         assert json.loads(json.dumps(seen.to_dict()))["parts"]["test"]["ceiling"] == 0.5
 
     @pytest.mark.parametrize(
-        "changes", [{}, {"split_seed": 3}, PARTS, {"test_subsets": [1]}, {"negatives": 2}], ids=str
+        "changes", [{}, {"split_seed": 3}, PARTS, {"test_subsets": [1]}, {"negatives": 2, **PARTS}], ids=str
     )
     def test_the_parts_are_those_of_training(self, folder, changes):
         wanted = config(folder, **changes)
         whole = load_candidates(wanted, folder.parent / "cache")
         splits, listed = split(whole.patches, wanted), list_candidates(wanted, folder)
-        mine, material = split(listed, wanted), DetectionMaterial(whole, splits)
+        mine, material = split(listed, wanted), DetectionMaterial(whole.with_parts(splits, wanted), splits)
         seen = inspected(folder, **changes)
+        assert sum(part.scans for part in seen.parts.values()) == len(whole.scans)
+        assert sum(part.nodules for part in seen.parts.values()) == len(whole.nodules), "each counts in some part"
         for name, part in seen.parts.items():
             rows = getattr(splits, name)
             assert np.array_equal(getattr(mine, name), rows)
@@ -190,9 +191,11 @@ class TestCandidates:
         )
         assert inspected(folder, **{**PARTS, "test_subsets": [1]}).warnings == []
 
-    def test_a_nodule_without_a_candidate_in_its_scan_is_in_no_part_that_is_made(self, folder):
-        (warning,) = inspected(folder).warnings
-        assert warning.startswith("no candidate lies in 1 scan (1.3.6.4): what has nodules there is in no part")
+    def test_a_nodule_without_a_candidate_in_its_scan_is_missed_in_some_part(self, folder):
+        seen = inspected(folder)
+        assert seen.without_candidate == ["1.3.6.4"]
+        assert sum(part.missed for part in seen.parts.values()) == 2
+        assert any("no candidate hits 2 nodules" in warning for warning in seen.warnings)
 
     def test_points_in_scans_without_a_file_are_a_warning(self, folder):
         for table, value in ((folder / "candidates_V2.csv", 0), (folder / "CSVFILES" / "annotations.csv", 5.5)):

@@ -24,7 +24,6 @@ from isotypic.data.inspection.candidates import CandidateInspection, inspect_can
 from isotypic.data.inspection.classified import inspect
 from isotypic.data.inspection.labelled import inspect_labelled
 from isotypic.data.inspection.scans import inspect_scans
-from isotypic.data.scans.patches import Lattice
 from isotypic.data.splits import split, split_labelled
 from isotypic.distributed.manifest import has_manifest
 from isotypic.errors import RequestError
@@ -118,8 +117,8 @@ def _candidates(
     config: CandidateDataConfig, cache: Path, picture: Path | None, progress: Progress
 ) -> CandidateInspection:
     listing = list_candidates(config, cache, progress)
-    splits, lattice = split(listing, config), Lattice(config.size, config.spacing)
-    seen = inspect_candidates(listing, splits, lattice, reached, progress)
+    splits = split(listing, config)
+    seen = inspect_candidates(listing, splits, config, reached, progress)
     if picture is not None:
         draw_candidates(listing, splits, config, picture)
     return seen

@@ -62,6 +62,7 @@ def detection_material(
     """
     candidates = load_candidates(recipe.data, cache, counted)
     splits = split(candidates.patches, recipe.data)
+    candidates = candidates.with_parts(splits, recipe.data)
     material = DetectionMaterial(candidates, splits, cache)
     if not np.isin(candidates.nodules.scan, material.scans_of(splits.test)).any():
         raise RequestError(

@@ -201,11 +201,16 @@ def _kept(
     kept = np.ones(len(candidates), dtype=bool)
     if config.negatives is None:
         return kept
+    if parts is None:
+        raise RequestError(
+            f"{config.path}: data.negatives={config.negatives} keeps all candidates of test scans alone, and none are "
+            "named: set data.test_subsets, or data.negatives=null"
+        )
     owner, others = places(candidates.scan, scans), np.flatnonzero(candidates.value == 0)
     others = others[np.argsort(owner[others], kind="stable")]
     ends = np.searchsorted(owner[others], np.arange(len(scans) + 1))
     for name, start, end in zip(scans, ends[:-1], ends[1:], strict=True):
-        if end - start > config.negatives and not (parts is not None and parts[name] == "test"):
+        if end - start > config.negatives and parts[name] != "test":
             digest = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
             generator = np.random.default_rng([config.negatives_seed, digest])
             kept[generator.permutation(others[start:end])[config.negatives :]] = False

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isotypic.data.config import CandidateDataConfig
 from isotypic.data.image_set import PARTS
 from isotypic.data.inspection.copies import Copies, find_copies
 from isotypic.data.inspection.scans import Headers, Progress, read_headers
 from isotypic.data.readers.scan import ScanHeader
-from isotypic.data.scans.candidates import Points, places, scans_of
+from isotypic.data.scans.candidates import Points, parts_of_scans, places
 from isotypic.data.scans.geometry import outside
 from isotypic.data.scans.listing import ScanListing
 from isotypic.data.scans.patches import Lattice, cell_of
@@ -135,22 +136,21 @@ class CandidateInspection:
                 f"no candidate hits {missed:,} nodules, {test.missed:,} of them in the test: whatever is trained, its "
                 f"sensitivity there is {1.0 if test.ceiling is None else test.ceiling:.1%} at most"
             )
-        if self.without_candidate and not any(part.given for part in self.parts.values()):
-            yield (
-                f"no candidate lies in {_scans(self.without_candidate)}: what has nodules there is in no part that is "
-                "made, and in none of its figures"
-            )
 
 
 def inspect_candidates(
-    listing: ScanListing, splits: Splits, lattice: Lattice, hit: Hit, progress: Progress | None = None
+    listing: ScanListing,
+    splits: Splits,
+    config: CandidateDataConfig,
+    hit: Hit,
+    progress: Progress | None = None,
 ) -> CandidateInspection:
     """Read the headers of all scans, and return what is in a set.
 
     Args:
         listing: files, candidates and nodules.
         splits: the parts of the candidates.
-        lattice: the points of a patch.
+        config: the points of a patch, and the fractions of the split.
         hit: which nodules some candidate hits: the rule of the scorer.
         progress: told how far it has come.
 
@@ -158,7 +158,9 @@ def inspect_candidates(
         RequestError: a header cannot be read, or its voxels are missing or cut short.
     """
     headers, hashes = read_headers(listing.files, progress)
-    of_parts = {part: _scans_of(listing, getattr(splits, part)) for part in PARTS}
+    lattice = Lattice(config.size, config.spacing)
+    of_scans = parts_of_scans(splits, listing.subjects, listing.scans, config, listing.scan_split)
+    of_parts = {part: np.flatnonzero(of_scans == part) for part in PARTS}
     has = [np.bincount(places(points.scan, listing.scans), minlength=len(headers)) > 0 for points in _tables(listing)]
     beyond, reaching = _outside(listing, headers, lattice)
     diameter = listing.nodules.value[listing.nodules.value >= 0]
@@ -181,10 +183,6 @@ def inspect_candidates(
 
 def _tables(listing: ScanListing) -> tuple[Points, Points]:
     return listing.candidates, listing.nodules
-
-
-def _scans_of(listing: ScanListing, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    return scans_of(rows, listing.subjects, len(listing.files), listing.split, listing.scan_split)
 
 
 def _parts(

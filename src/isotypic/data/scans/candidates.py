@@ -8,16 +8,19 @@ a candidate (1 where it is a nodule), or the ``probability`` that is submitted.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from isotypic.data.image_set import ImageSet, check_length, check_split
+from isotypic.data.config import Fractions
+from isotypic.data.image_set import PARTS, ImageSet, check_length, check_split
 from isotypic.data.readers.table import text_column, text_frame
 from isotypic.data.scans.geometry import Floats
+from isotypic.data.splits import Splits
 from isotypic.errors import RequestError
 from isotypic.files import write_atomically
 
@@ -135,6 +138,40 @@ def scans_of(
     return np.flatnonzero(there)
 
 
+def parts_of_scans(
+    splits: Splits,
+    owner: NDArray[np.int64],
+    scans: Sequence[str],
+    config: Fractions,
+    given: NDArray[np.str_] | None = None,
+) -> NDArray[np.str_]:
+    """Return the part of every scan, ``[scans]`` str, after its candidates were split.
+
+    A scan without candidates is in no candidate's part, and what there is to find in it would count nowhere. It has the
+    part that is given, or is dealt to one by its name, with the fractions as odds.
+
+    Args:
+        splits: of the candidates.
+        owner: ``[N]``, the place of the scan of every candidate.
+        scans: their names.
+        config: the fractions and the seed.
+        given: ``[scans]`` str, the part of each where the set says it, or None.
+    """
+    known = [_drawn_part(name, config) for name in scans] if given is None else given
+    parts = np.array(known, dtype=f"<U{max(map(len, PARTS))}")
+    for part in PARTS:
+        parts[owner[getattr(splits, part)]] = part
+    return parts
+
+
+def _drawn_part(name: str, config: Fractions) -> str:
+    digest = int.from_bytes(sha256(name.encode()).digest()[:8], "big")
+    test, validation = np.random.default_rng([config.split_seed, digest]).random(2)
+    if test < config.test_fraction:
+        return "test"
+    return "validation" if validation < config.validation_fraction else "train"
+
+
 @dataclass(frozen=True, eq=False)
 class CandidateSet:
     """Candidates with their patches, and what there is to find.
@@ -188,6 +225,12 @@ class CandidateSet:
         owner = places(np.asarray(self.patches.subjects), self.scans)
         there = scans_of(rows, owner, len(self.scans), self.patches.split, self.scan_split)
         return tuple(self.scans[place] for place in there.tolist())
+
+    def with_parts(self, splits: Splits, config: Fractions) -> CandidateSet:
+        """Return the set with the part of every scan, as :func:`parts_of_scans`, after its candidates were split."""
+        owner = places(np.asarray(self.patches.subjects), self.scans)
+        parts = parts_of_scans(splits, owner, self.scans, config, self.scan_split)
+        return replace(self, patches=replace(self.patches, split=parts[owner]), scan_split=parts)
 
 
 def _numbers(path: Path, frame: pd.DataFrame, name: str) -> Floats:
