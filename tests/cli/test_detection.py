@@ -1,5 +1,7 @@
 """A detector from the command line: trained on a small LUNA16, scored, and used on scans with candidates."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -92,6 +94,19 @@ def test_what_cannot_be_predicted_is_refused_in_one_line(isotypic, run, luna, tm
     assert (done.returncode, message in done.stderr) == (2, True), done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_masks_are_no_scans_and_candidates_without_a_scan_are_told(isotypic, run, luna, tmp_path):
+    copy = tmp_path / "luna"
+    write_luna(copy)
+    shutil.copytree(copy / "subset0", copy / "seg-lungs-LUNA16")
+    shutil.rmtree(copy / "subset1")
+    done = isotypic(
+        *("predict", copy, "--run", run, "--candidates", copy / "candidates_V2.csv", "--out", tmp_path / "out.csv")
+    )
+    assert done.returncode == 1
+    assert "no file of scan '1.3.6.2' (6 candidates in 1 such scans are left out)" in done.stderr
+    assert pd.read_csv(tmp_path / "out.csv").seriesuid.value_counts().to_dict() == {"1.3.6.1": 6, "1.3.6.3": 6}
 
 
 def test_a_damaged_scan_does_not_stop_the_others(isotypic, run, luna, tmp_path):

@@ -123,6 +123,8 @@ WRONG = {
     "x of another shape": (rewritten("test", "x", x=np.zeros((30, 96, 96), np.uint8)), "received [30, 96, 96] of"),
     "x of another size": (rewritten("test", "x", x=np.zeros((30, 64, 64, 3), np.uint8)), "expected parts of one size"),
     "y of another shape": (rewritten("test", "y", y=np.ones((30, 2), np.uint8)), "received [30, 2]"),
+    "y a number": (rewritten("test", "y", y=np.uint8(1)), "expected y [N, 1, 1, 1], received []"),
+    "y a group": (rewritten("test", "y", **{"y/a": ONES}), "expected y [N, 1, 1, 1], received []"),
     "too few labels": (rewritten("test", "y", y=ONES[:29]), "30 images, and 29 labels in the file of y"),
     "a label of 2": (rewritten("test", "y", y=2 * ONES), "expected labels 0 and 1, received 2"),
     "cut short": (cut("train", "x"), "cannot be read as HDF5"),

@@ -126,7 +126,7 @@ def test_of_several_outputs_the_first_counts():
         (
             {"factory": "monai.networks.nets:resnet10", "arguments": {}},
             1,
-            "expected a network of 2-D convolutions, received Conv3d",
+            "expected a network of 2-D convolutions for model.axes=2, received Conv3d",
         ),
         ({"heads": ["classifier"]}, 1, "expected a linear layer at classifier, the network has fc"),
         ({}, 3, "expected images of 1 channels for this network, received 3: set data.colour"),
@@ -174,3 +174,14 @@ def test_another_networks_file_is_refused(file):
 def test_what_contradicts_itself_is_refused(changes, message):
     with pytest.raises(ValidationError, match=message):
         config(**changes)
+
+
+def test_a_network_of_volumes_is_built_and_converted():
+    arguments = {**SMALL["arguments"], "spatial_dims": 3}
+    plain = foreign(config(arguments=arguments, axes=3), 1, 2)
+    exact = foreign(config(arguments=arguments, axes=3, group="D4"), 1, 2).double().eval()
+    plain, volume, group = plain.double().eval(), torch.randn(1, 1, 9, 17, 17, dtype=torch.float64), named("D4", 3)
+    upright = exact(volume)
+    moved = [act(volume, g, group) for g in range(group.order)]
+    assert max(difference(exact(one), upright) for one in moved) < TOLERANCE["float64"]
+    assert max(difference(plain(one), plain(volume)) for one in moved) > BROKEN

@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.progress import track
 
 from isotypic.cli.following import say_failures
+from isotypic.data.datasets.luna16 import scan_files
 from isotypic.data.readers.scan import read_scan, scan_name
+from isotypic.data.readers.tree import open_tree
 from isotypic.data.scans.candidates import Points, read_points, write_points
 from isotypic.errors import RequestError
 from isotypic.inference.candidate_classifier import CandidateClassifier, of_scan
@@ -29,13 +31,13 @@ def predict_scans(scans: Path, candidates: Path | None, out: Path, classifier: C
 
     Raises:
         RequestError: no candidates are given, or none of them lies in a scan that is there.
-        Exit: with code 1, if a scan could not be read; the others are written.
+        Exit: with code 1, if a scan cannot be read or a candidate lies in none that is there; the others are written.
     """
     if candidates is None:
         raise RequestError("expected --candidates FILE.csv with seriesuid,coordX,coordY,coordZ for a run of detection")
     console, points = Console(), read_points(candidates, None)
     found = _scans(scans, points)
-    failures: list[str] = []
+    failures = _without_a_file(scans, found, points)
     rows, outside = [], 0
     for path in track(found, "scans", console=console, transient=True):
         try:
@@ -71,17 +73,27 @@ def _scans(place: Path, points: Points) -> list[Path]:
     if not place.is_dir():
         return [place]
     wanted = set(points.scan.tolist())
-    files = sorted(path for path in place.rglob("*") if path.is_file())
-    named = [path for path in files if scan_name(path) is not None]
-    if not named:
+    names = open_tree(place).names
+    if not any(scan_name(Path(name)) for name in names):
         return [place]  # a DICOM series, or what its reader refuses
-    found = [path for path in named if scan_name(path) in wanted]
+    named = scan_files(place, names)
+    found = [path for name, path in sorted(named.items()) if name in wanted]
     if not found:
         raise RequestError(
             f"{place}: none of its {len(named)} scans has a candidate in the table, whose first scan is "
             f"{min(wanted)!r}; the column seriesuid names a scan as its file is named, without the suffix"
         )
     return found
+
+
+def _without_a_file(place: Path, found: Sequence[Path], points: Points) -> list[str]:
+    """Return a line on the candidates of a table that lie in no scan of a folder, if there are any."""
+    known = {scan_name(path) for path in found}
+    lost = sorted(name for name in points.scan.tolist() if name not in known)
+    if None in known or not place.is_dir() or not lost:
+        return []
+    scans = len(set(lost))
+    return [f"{place}: no file of scan {lost[0]!r} ({len(lost)} candidates in {scans} such scans are left out)"]
 
 
 def _together(rows: Sequence[Points]) -> Points:

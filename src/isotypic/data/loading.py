@@ -13,6 +13,7 @@ budget.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,9 @@ from isotypic.data.normalisation import Normalisation
 from isotypic.errors import RequestError
 
 Batch = tuple[torch.Tensor, torch.Tensor]
+
+_EVALUATED, _VALUES = 256, 2**22
+"""Images, and numbers, of an evaluation batch, at most."""
 
 
 class Share(NamedTuple):
@@ -216,6 +220,15 @@ class Shared(Sampler[list[Any]]):
         rank, of = self.share
         for batch in self.batches:
             yield batch[rank * len(batch) // of : (rank + 1) * len(batch) // of]
+
+
+def images_at_once(shape: Sequence[int]) -> int:
+    """Return how many images of a shape are evaluated at a time: 256, fewer of large images and of volumes.
+
+    >>> images_at_once((3, 96, 96)), images_at_once((1, 12, 72, 72))
+    (151, 67)
+    """
+    return max(1, min(_EVALUATED, _VALUES // prod(shape)))
 
 
 def loader(

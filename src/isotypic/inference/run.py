@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from isotypic.configuration import Config, validated
+from isotypic.data.loading import images_at_once
 from isotypic.data.normalisation import Normalisation, Normaliser, normaliser_from
 from isotypic.errors import RequestError
 from isotypic.files import write_atomically, write_text
@@ -106,14 +107,19 @@ class Run(Generic[_Patches]):
             return 1 - self.calibration.threshold
         return self.calibration.threshold
 
-    def probabilities(self, images: np.ndarray, batch_size: int = 256) -> Tensor:
+    def probabilities(self, images: np.ndarray, batch_size: int | None = None) -> Tensor:
         """Return the probabilities ``[n, classes]`` of images ``[n, C, *space]``, of numbers as in training.
+
+        Args:
+            images: of one size.
+            batch_size: how many at a time; None for as many as :func:`~isotypic.data.loading.images_at_once`.
 
         Raises:
             RequestError: another number of channels than in training.
         """
         self.accepted(images)
-        return torch.cat([self.classified(images[i : i + batch_size]) for i in range(0, len(images), batch_size)])
+        size = batch_size or images_at_once(images.shape[1:])
+        return torch.cat([self.classified(images[i : i + size]) for i in range(0, len(images), size)])
 
     def accepted(self, images: np.ndarray) -> np.ndarray:
         """Return the images, if they have the channels of the training images.

@@ -149,7 +149,7 @@ def _finished(
     config: ForeignConfig, network: nn.Module, in_channels: int, classes: int, weights: Literal["new", "symmetrise"]
 ) -> Foreign:
     """Replace the heads, and freeze or convert."""
-    _refuse_channels(network, in_channels)
+    _refuse_channels(network, in_channels, config.axes)
     for name in config.heads:
         parent, _, leaf = name.rpartition(".")
         setattr(network.get_submodule(parent), leaf, nn.Linear(_head(network, name).in_features, classes))
@@ -158,10 +158,12 @@ def _finished(
     return Foreign(network, config.heads if config.frozen else None)
 
 
-def _refuse_channels(network: nn.Module, in_channels: int) -> None:
+def _refuse_channels(network: nn.Module, in_channels: int, axes: int) -> None:
     first = next((module for module in network.modules() if isinstance(module, _CONVOLUTIONS)), None)
-    if not isinstance(first, nn.Conv2d):
-        raise RequestError(f"expected a network of 2-D convolutions, received {type(first).__name__}")
+    if not isinstance(first, {2: nn.Conv2d, 3: nn.Conv3d}[axes]):
+        raise RequestError(
+            f"expected a network of {axes}-D convolutions for model.axes={axes}, received {type(first).__name__}"
+        )
     if first.in_channels != in_channels:
         raise RequestError(
             f"expected images of {first.in_channels} channels for this network, received {in_channels}: set "

@@ -14,7 +14,7 @@ from isotypic.data.augmentations.catalogue import augmentation
 from isotypic.data.catalogue import load
 from isotypic.data.image_set import ImageSet
 from isotypic.data.lazy import fitted
-from isotypic.data.loading import ArrayDataset, Batch, Normalised, loader
+from isotypic.data.loading import ArrayDataset, Batch, Normalised, images_at_once, loader
 from isotypic.data.normalisation import IMAGENET, Normalisation
 from isotypic.data.splits import Splits, split
 from isotypic.errors import RequestError
@@ -39,14 +39,14 @@ class Material:
         splits: which of them are for training, validation and test.
         cache: where is kept what is made of them, or None.
         normalisation: what the images go through first; None for what the recipe says.
-        validated: images of a validation batch.
+        validated: images of a validation batch; None for as many as :func:`~isotypic.data.loading.images_at_once`.
     """
 
     images: ImageSet
     splits: Splits
     cache: Path | None = None
     normalisation: Normalisation | None = None
-    validated: int = 256
+    validated: int | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +141,7 @@ def evaluation_batches(
     return Normalised(stored_batches(images, indices), normalisation, device)
 
 
-def stored_batches(images: ImageSet, indices: np.ndarray, batch_size: int = 256) -> DataLoader[Batch]:
-    """Return batches of some images in their order, as they are stored."""
-    return loader(ArrayDataset(images, indices), batch_size, shuffle=False, seed=0)
+def stored_batches(images: ImageSet, indices: np.ndarray, batch_size: int | None = None) -> DataLoader[Batch]:
+    """Return batches of some images in their order, as they are stored; of as many as are evaluated at a time."""
+    size = images_at_once(images.shape) if batch_size is None else batch_size
+    return loader(ArrayDataset(images, indices), size, shuffle=False, seed=0)

@@ -116,6 +116,17 @@ def listed(config: CandidateDataConfig) -> ScanListing:
     )
 
 
+def scan_files(folder: Path, names: Iterable[str]) -> dict[str, Path]:
+    """Return the file of every scan of a folder by its name.
+
+    Where some lie in ``subset0`` and the like, others are no scans: lung masks have the names of the scans.
+
+    Raises:
+        RequestError: there is none, or two files are of one scan.
+    """
+    return {name: file.path for name, file in _files(folder, names).items()}
+
+
 def _files(folder: Path, names: Iterable[str]) -> dict[str, _File]:
     """Return the file of every scan."""
     found: dict[str, _File] = {}

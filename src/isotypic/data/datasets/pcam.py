@@ -95,7 +95,7 @@ def _found(folder: Path, part: str, key: str) -> Path:
 def _labels(path: Path) -> np.ndarray:
     with opened(path) as file:
         found = file.get("y")
-        if found is None or getattr(found, "shape", (0,))[1:] not in ((1, 1, 1), ()):
+        if getattr(found, "ndim", 0) not in (1, 4) or found.shape[1:] not in ((1, 1, 1), ()):
             has = "none" if found is None else list(getattr(found, "shape", []))
             raise RequestError(f"{path}: expected y [N, 1, 1, 1], received {has}")
         labels = np.asarray(found[:]).reshape(-1)

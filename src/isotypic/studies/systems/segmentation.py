@@ -182,7 +182,7 @@ def _outcome(
         cost=Cost(
             parameters=parameter_count(trained.model),
             train_seconds=trained.effort.seconds,
-            steps=job.recipe.training.steps,
+            steps=trained.curves.step[-1],
             latency_ms=latency_ms(trained.model, few[0]),
         ),
         equivariance_error=_equivariance_error(trained, few, on_test.group),

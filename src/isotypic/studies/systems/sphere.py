@@ -210,7 +210,7 @@ def _common(job: Job[R, SphereMaterial], trained: Trained, score: str) -> dict[s
         "cost": Cost(
             parameters=parameter_count(trained.model),
             train_seconds=trained.effort.seconds,
-            steps=job.recipe.training.steps,
+            steps=trained.curves.step[-1],
             latency_ms=latency_ms(trained.model, few[0]),
             throughput=throughput(trained.model, few[0]),
         ),
