@@ -17,6 +17,7 @@ from isotypic.models.convnet import ConvNetConfig
 from isotypic.models.densenet import DenseNetConfig
 from isotypic.models.vgg import VggConfig
 from isotypic.nn import GroupConv2d, ParityAvgPool, ParityMaxPool
+from isotypic.tasks.recipe import read_recipe, recipe_of
 
 NARROW_VGG = {"stages": [[4, 4], [4, 4], [8, 8, 8], [8, 8, 8], [8, 8, 8]], "hidden": [16, 16], "match": "fields"}
 NARROW = {
@@ -140,6 +141,27 @@ def test_the_weights_of_densenet(group, order, fields):
     wanted += 2 * 6 * fields + 6 * fields * 2 + 2
     assert weights(DenseNetConfig(group=group), 3) == wanted
     assert wanted == pytest.approx(119_000, rel=0.11)
+
+
+def of_recipe(name):
+    """The weights of the network of a recipe, which takes no memory."""
+    with torch.device("meta"):
+        return weights(recipe_of(read_recipe(name)).model, 3)
+
+
+@pytest.mark.parametrize(("name", "order"), [("allconv", 1), ("all-gconv", 4)])
+def test_the_weights_of_the_large_allconv(name, order):
+    fields = [width // order for width in (320, 640, 960, 1280, 1600) for _ in range(3)]
+    wanted = convolved(3, fields[0], 2, lift=True) + sum(convolved(a, b, 2, order) for a, b in pairwise(fields))
+    wanted += sum(fields) + (fields[-1] + 1) * 1920 + 1921 * 2
+    assert of_recipe(name) == wanted
+
+
+def test_the_weights_of_the_pairs_of_group_convolutions():
+    fields = [48, 48, 96, 96, 192, 192]
+    wanted = convolved(3, 48, 3, lift=True) + sum(convolved(a, b, 3, 4) for a, b in pairwise(fields))
+    wanted += 2 * sum(fields) + 193 * 1024 + 1025 * 2
+    assert of_recipe("gconv-net") == wanted
 
 
 def test_the_group_network_of_allconv_has_a_quarter_of_the_weights_at_the_same_channels():

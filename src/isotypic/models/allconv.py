@@ -1,7 +1,8 @@
 """All-CNN-C, the large one of the PatchCamelyon report: 2 x 2 convolutions and no pools, plain or equivariant.
 
-Five stages of three 2 x 2 convolutions, the third of each with stride 2, then two of one tap and the mean over space:
-an image of 96 pixels a side becomes 95, 94, 47 | 46, 45, 22 | 21, 20, 10 | 9, 8, 4 | 3, 2, 1. A stride of 2 fits even
+Five stages of three 2 x 2 convolutions, the third of each with stride 2, then the mean over space and two layers of one
+tap. At the report's 96 pixels one sample is left, so the mean may as well come after these two, as it prints them: an
+image of 96 pixels a side becomes 95, 94, 47 | 46, 45, 22 | 21, 20, 10 | 9, 8, 4 | 3, 2, 1. A stride of 2 fits even
 sizes alone, so as printed the network is exact only for sides that are 30 modulo 32; here an odd size is reached by the
 parity rule (the kernel widened to 3 taps), which keeps the sizes and is exact on all of them.
 
