@@ -102,6 +102,11 @@ class Findings:
         return self.primary.b.augmentation != NO_AUGMENTATION
 
     @property
+    def contender(self) -> str:
+        """What the question asks the worth of, behind "the": the symmetry, or the network that is named first."""
+        return "symmetry" if self.weighs_augmentation else self.primary.a.label
+
+    @property
     def moved(self) -> str:
         """What is done to the test images besides taking them as they are: "rotated", or "permuted" to jets."""
         return PERMUTED if any(r.outcome and r.outcome.group == PERMUTATIONS for r in self.study.records) else ROTATED

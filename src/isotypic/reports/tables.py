@@ -304,8 +304,8 @@ def _worth(findings: Findings) -> Figure | None:
     worth = findings.worth()
     if worth is None:
         return None
-    what = "the symmetry" if findings.weighs_augmentation else f"the {findings.primary.a.label}"
-    name = f"the labelled {findings.measure.sample}s: what {what} was worth at {count(worth.at_size)}"
+    what = f"what the {findings.contender} was worth at {count(worth.at_size)}"
+    name = f"the labelled {findings.measure.sample}s: {what}"
     note = f"95 % interval {ends(worth)}"
     return Figure(_times(worth.estimate), "times", name, note)
 

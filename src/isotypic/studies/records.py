@@ -27,9 +27,7 @@ EXAMPLES = "examples"
 """The picture that a record without names has a caption of."""
 
 NO_AUGMENTATION = "none"
-
-PERMUTATIONS = "permutations"
-"""The group of an outcome whose test moved no image but put particles in another order."""
+PERMUTATIONS = "permutations"  # the group of an outcome whose test put particles in another order
 
 
 class Stored(BaseModel):

@@ -23,7 +23,7 @@ from isotypic.data.catalogue import recognise, recognise_candidates, recognise_l
 from isotypic.data.config import CandidateDataConfig, DataConfig, SegmentationDataConfig, SphereDataConfig
 from isotypic.data.jets.sets import JetSetConfig, recognise_jets
 from isotypic.data.sphere.augmentation import copies_of
-from isotypic.errors import RequestError, unknown
+from isotypic.errors import RequestError, chosen, unknown
 from isotypic.models.catalogue import (
     CloudModelConfig,
     DenseModelConfig,
@@ -285,10 +285,9 @@ def recipe_of(raw: Mapping[str, Any]) -> AnyRecipe:
         RequestError: an unknown task or key, a value out of range, a missing name.
     """
     task = raw.get("task", "classification")
-    if task not in _KINDS:
-        raise unknown("task", str(task), _KINDS)
+    kind = chosen("task", str(task), _KINDS)
     plain = {key: value for key, value in raw.items() if key != "study"}
-    return validated(_KINDS[task], plain, f"recipe {raw.get('name', '?')}")
+    return validated(kind, plain, f"recipe {raw.get('name', '?')}")
 
 
 def _mapping(text: str, name: str) -> dict[str, Any]:
